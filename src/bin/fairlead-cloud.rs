@@ -1,0 +1,2 @@
+//! fairlead-cloud: arguments in, exit code out.
+fn main() {}

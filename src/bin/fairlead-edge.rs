@@ -1,0 +1,2 @@
+//! fairlead-edge: arguments in, exit code out.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The service in the cloud: boot plane, site plane, store, admission, machine configs.

@@ -1,0 +1,1 @@
+//! UEFI HTTP boot: firmware files over plain HTTP.

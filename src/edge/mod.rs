@@ -1,0 +1,7 @@
+//! The box at the site: DHCP and proxyDHCP, leases, TFTP, HTTP boot, and the uplink to the cloud.
+
+pub mod dhcp;
+pub mod http;
+pub mod lease;
+pub mod socket;
+pub mod tftp;

@@ -1,0 +1,1 @@
+//! Sockets that the standard library has no safe interface for.

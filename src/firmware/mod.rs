@@ -1,0 +1,1 @@
+//! Reads pinned iPXE files, embeds the root's fingerprint and seals it.
