@@ -28,11 +28,11 @@ pub(crate) fn find_file(root: &Path, is_wanted: &dyn Fn(&Path) -> bool) -> Optio
     file.or_else(|| entries.iter().filter(|path| path.is_dir() && !path.is_symlink()).find_map(|path| find_file(path, is_wanted)))
 }
 
-/// A folder for one run; it stays when something went wrong, so that the logs can be read.
+/// A folder for one run; it stays, so that the logs can be read, until it is known to be of no use any more.
 #[derive(Debug)]
 pub(crate) struct RunDirectory {
     path: PathBuf,
-    keep: bool,
+    is_of_no_use: bool,
 }
 
 impl RunDirectory {
@@ -40,7 +40,7 @@ impl RunDirectory {
     pub(crate) fn create(name: &str) -> Result<Self> {
         let path = std::env::temp_dir().join(name);
         create_directory(&path)?;
-        Ok(Self { path, keep: false })
+        Ok(Self { path, is_of_no_use: false })
     }
 
     /// Where it is.
@@ -48,15 +48,15 @@ impl RunDirectory {
         &self.path
     }
 
-    /// Leaves it in place when the run is over.
-    pub(crate) fn keep(&mut self) {
-        self.keep = true;
+    /// From now on it may go.
+    pub(crate) fn discard(&mut self) {
+        self.is_of_no_use = true;
     }
 }
 
 impl Drop for RunDirectory {
     fn drop(&mut self) {
-        if !self.keep {
+        if self.is_of_no_use {
             drop(fs::remove_dir_all(&self.path));
         }
     }

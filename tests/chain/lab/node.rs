@@ -121,6 +121,16 @@ impl Node {
         &self.hardware
     }
 
+    /// What it is called in logs.
+    pub(crate) fn name(&self) -> String {
+        format!("node{}", self.hardware.number)
+    }
+
+    /// How its emulator ended, once it has.
+    pub(crate) fn has_ended(&mut self) -> Option<String> {
+        self.qemu.has_ended()
+    }
+
     /// Its serial console.
     pub(crate) fn console(&self) -> &LogFile {
         &self.console

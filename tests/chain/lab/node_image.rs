@@ -20,6 +20,9 @@ pub(crate) struct NodeImage {
     pub(crate) kernel: PathBuf,
     /// The initramfs, with all that an installation puts on a disk.
     pub(crate) initramfs: PathBuf,
+    /// What they are, for whoever gets them over a network.
+    pub(crate) kernel_digest: Digest,
+    pub(crate) initramfs_digest: Digest,
 }
 
 /// What the kernel needs before it can reach a network and a disk.
@@ -59,14 +62,15 @@ impl NodeImage {
             stand_in: build_stand_in(progress)?,
         };
         let directory = cache_directory()?.join("node-image").join(ingredients.key());
-        let image = Self { kernel: directory.join("vmlinuz"), initramfs: directory.join("initramfs") };
+        let (kernel, initramfs) = (directory.join("vmlinuz"), directory.join("initramfs"));
         // The initramfs is written last and under another name first, so its presence says that all is there.
-        if !image.initramfs.exists() {
+        if !initramfs.exists() {
             progress("making the test nodes' operating system");
             create_directory(&directory)?;
-            ingredients.make(&directory, &image)?;
+            ingredients.make(&directory, &kernel, &initramfs)?;
         }
-        Ok(image)
+        let (kernel_digest, initramfs_digest) = (Digest::of(&read(&kernel)?), Digest::of(&read(&initramfs)?));
+        Ok(Self { kernel, initramfs, kernel_digest, initramfs_digest })
     }
 }
 
@@ -98,13 +102,13 @@ impl Ingredients {
         key
     }
 
-    fn make(&self, directory: &Path, image: &NodeImage) -> Result<()> {
-        std::fs::copy(self.kernel.file_beginning("vmlinuz-")?, &image.kernel)
+    fn make(&self, directory: &Path, kernel: &Path, initramfs: &Path) -> Result<()> {
+        std::fs::copy(self.kernel.file_beginning("vmlinuz-")?, kernel)
             .map_err(|error| Failure::new("cannot copy the kernel").cause(&error))?;
         let small = directory.join("initramfs-disk");
         write(&small, compress(&self.base_archive()?.finish())?)?;
 
-        let boot_partition = self.boot_partition(directory, &image.kernel, &small)?;
+        let boot_partition = self.boot_partition(directory, kernel, &small)?;
         let mut archive = self.base_archive()?;
         archive.directory("install");
         archive.file("install/boot.fat.size", boot_partition.len().to_string().as_bytes());
@@ -112,7 +116,10 @@ impl Ingredients {
         archive.file("install/gptmbr.bin", &read(&self.syslinux_files.file_ending("syslinux/mbr/gptmbr.bin")?)?);
         let unfinished = directory.join("initramfs.new");
         write(&unfinished, compress(&archive.finish())?)?;
-        std::fs::rename(&unfinished, &image.initramfs).map_err(|error| Failure::new("cannot put the initramfs in place").cause(&error))
+        for name in ["boot.fat", "initramfs-disk", "loader.conf", "stand-in.conf", "syslinux.cfg"] {
+            drop(std::fs::remove_file(directory.join(name)));
+        }
+        std::fs::rename(&unfinished, initramfs).map_err(|error| Failure::new("cannot put the initramfs in place").cause(&error))
     }
 
     /// What is in the initramfs both from the network and from the disk.
@@ -259,9 +266,4 @@ fn build_stand_in(progress: &dyn Fn(&str)) -> Result<Vec<u8>> {
     let program = target_directory.join(TARGET).join("stand-in/examples");
     let program = find_file(&program, &|path| path.ends_with("talos-stand-in"));
     read(&program.ok_or_else(|| Failure::new("cargo built no talos-stand-in"))?)
-}
-
-/// The digest of a file.
-pub(crate) fn digest_of(path: &Path) -> Result<Digest> {
-    Ok(Digest::of(&read(path)?))
 }
