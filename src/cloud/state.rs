@@ -12,6 +12,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -61,7 +62,8 @@ impl CloudState {
                 .hint(format!("nothing used it yet: remove `{}` and run `init` again", folder.display())));
         }
         for path in [folder.to_owned(), folder.join(BLOBS), folder.join(FIRMWARE)] {
-            fs::create_dir_all(&path).map_err(|error| cannot("create", &path, &error))?;
+            // Not even names and sizes are anyone else's business.
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(|error| cannot("create", &path, &error))?;
         }
         let made = NewAuthority::generate().map_err(|error| Failure::new("cannot make the certificate authority").cause(&error))?;
         let capability_key = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new())

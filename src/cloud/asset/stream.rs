@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     async fn deliver(contents: &[u8], expected: Digest) -> (Result<Bytes, io::Error>, Progress) {
-        let path = std::env::temp_dir().join(format!("fairlead-blob-{}-{}", std::process::id(), expected));
+        let path = std::env::temp_dir().join(format!("fairlead-blob-{}-{}", std::process::id(), Digest::of(contents)));
         std::fs::write(&path, contents).unwrap();
         let file = File::open(&path).await.unwrap();
         let (sender, receiver) = oneshot::channel();

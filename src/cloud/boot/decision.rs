@@ -149,11 +149,11 @@ fn ticketed(tx: &Tx<'_>, now: Timestamp, settings: &BootPlane, shown: &Shown, co
     }
     let ticket = match verified {
         Ok(ticket) => ticket,
-        Err(TicketError::BadSignature) => return Ok(Err(Refusal::forbidden("ticket not signed by a known site"))),
+        Err(TicketError::BadSignature) => return Ok(Err(Refusal::forbidden("ticket not signed by known site"))),
         Err(_) => return Ok(Err(Refusal::forbidden("not a boot ticket"))),
     };
     let Some(site) = tx.site(ticket.site)? else {
-        return Ok(Err(Refusal::forbidden("ticket not signed by a known site")));
+        return Ok(Err(Refusal::forbidden("ticket not signed by known site")));
     };
     // From here on the site has vouched for the boot, so that what is wrong belongs into its timeline.
     let refuse = |kind, summary: String, line| {
@@ -222,7 +222,7 @@ fn continued(tx: &Tx<'_>, now: Timestamp, shown: &Shown) -> Result<Admitted, Sto
     }
     match tx.site(session.site)? {
         Some(site) => Ok(Ok((site, session.boot, node))),
-        None => Ok(Err(Refusal::forbidden("ticket not signed by a known site"))),
+        None => Ok(Err(Refusal::forbidden("ticket not signed by known site"))),
     }
 }
 

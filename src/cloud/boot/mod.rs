@@ -13,6 +13,8 @@ mod config;
 mod decision;
 mod script;
 mod shown;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
