@@ -58,7 +58,6 @@ impl BootService {
     }
 
     /// The routes.
-    #[must_use]
     pub fn router(self) -> Router {
         Router::new()
             .route("/boot/v1/script", get(script::serve))

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{Output, store_failure, table};
+use super::{Output, table};
 use crate::clock;
 use crate::cloud::boot::{KERNEL_COMMAND_LINE_LIMIT, kernel_command_line};
 use crate::cloud::config::CloudConfig;
@@ -81,13 +81,10 @@ impl Add {
         let (kernel, initramfs) = (import(&self.kernel)?, import(&self.initramfs)?);
         let (name, now) = (self.name.clone(), clock::now());
         let cluster = NewCluster { name: self.name, machine_config, tailscale_key, kernel_args, kernel, initramfs };
-        state
-            .store
-            .transaction(|tx| {
-                tx.add_cluster(&cluster, now)?;
-                tx.audit(now, "operator", "cluster.add", name.as_str(), &format!("kernel {} initramfs {}", kernel.digest, initramfs.digest))
-            })
-            .map_err(store_failure)?;
+        state.store.transaction(|tx| {
+            tx.add_cluster(&cluster, now)?;
+            tx.audit(now, "operator", "cluster.add", name.as_str(), &format!("kernel {} initramfs {}", kernel.digest, initramfs.digest))
+        })?;
         say(&format!("added cluster {name}"))?;
         say(&format!("  kernel    {} ({} octets)", kernel.digest, kernel.size))?;
         say(&format!("  initramfs {} ({} octets)", initramfs.digest, initramfs.size))
@@ -128,7 +125,7 @@ impl Add {
 }
 
 fn list(state: &CloudState, output: Output) -> Result<()> {
-    let clusters = state.store.transaction(|tx| tx.clusters()).map_err(store_failure)?;
+    let clusters = state.store.transaction(|tx| tx.clusters())?;
     match output {
         Output::Json => {
             let values: Vec<_> = clusters

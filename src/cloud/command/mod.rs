@@ -14,6 +14,7 @@ use clap_complete::Shell;
 use crate::cloud::config::{CloudConfig, DEFAULT_PATH};
 use crate::cloud::serve::serve;
 use crate::cloud::state::CloudState;
+use crate::cloud::store::StoreError;
 use crate::command_line::{self, LogFormat, say};
 use crate::failure::{Failure, Result};
 use crate::firmware::SealedSet;
@@ -145,7 +146,7 @@ fn check(config: &CloudConfig) -> Result<()> {
     let state = CloudState::open(&config.state_dir)?;
     say(&format!("ok: state folder `{}`, root {}", config.state_dir.display(), state.authority.root_fingerprint()))?;
     let blobs = state.blobs();
-    let clusters = state.store.transaction(|tx| tx.clusters()).map_err(store_failure)?;
+    let clusters = state.store.transaction(|tx| tx.clusters())?;
     for cluster in &clusters {
         for (what, asset) in [("kernel", cluster.kernel), ("initramfs", cluster.initramfs)] {
             blobs.verify(asset.digest).map_err(|error| {
@@ -163,11 +164,12 @@ fn check(config: &CloudConfig) -> Result<()> {
     Ok(())
 }
 
-/// A failure of the store, for a console.
-fn store_failure(error: crate::cloud::store::StoreError) -> Failure {
-    let hint = match &error {
-        crate::cloud::store::StoreError::Exists { .. } => "choose another name",
-        _ => "`fairlead-cloud check` tells whether the state folder is whole",
-    };
-    Failure::new("cannot do that").cause(&error).hint(hint)
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let hint = match &error {
+            StoreError::Exists { .. } => "choose another name",
+            _ => "`fairlead-cloud check` tells whether the state folder is whole",
+        };
+        Self::new("cannot do that").cause(&error).hint(hint)
+    }
 }

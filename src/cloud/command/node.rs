@@ -1,7 +1,7 @@
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::{Output, store_failure, table};
+use super::{Output, table};
 use crate::clock::{self, Timestamp};
 use crate::cloud::admission::{NodeState, Trigger};
 use crate::cloud::state::CloudState;
@@ -111,9 +111,9 @@ fn change(
 ) -> Result<()> {
     let now = clock::now();
     let outcome = state.store.transaction(|tx| {
-        let nodes = tx.nodes_called(text).map_err(store_failure)?;
+        let nodes = tx.nodes_called(text)?;
         let [node] = nodes.as_slice() else { return Err(not_one(text, &nodes)) };
-        let said = work(tx, node, now).map_err(store_failure)??;
+        let said = work(tx, node, now)??;
         Ok(format!("node {} ({}) {said}", node.id, node.key.mac))
     });
     say(&outcome?)
@@ -128,12 +128,6 @@ fn not_one(text: &str, nodes: &[Node]) -> Failure {
     Failure::new(format!("`{text}` means more than one node")).hint(format!("name one by its number: {}", numbers.join(", ")))
 }
 
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        store_failure(error)
-    }
-}
-
 pub(super) fn to_json(node: &Node, site: &str) -> Value {
     json!({
         "id": node.id, "site": site, "state": node.state, "reason": node.reason, "code": node.code, "macs": [node.key.mac],
@@ -143,7 +137,7 @@ pub(super) fn to_json(node: &Node, site: &str) -> Value {
 }
 
 fn list(state: &CloudState, wanted: Option<NodeState>, output: Output) -> Result<()> {
-    let (mut nodes, sites) = state.store.transaction(|tx| Ok::<_, StoreError>((tx.nodes()?, tx.sites()?))).map_err(store_failure)?;
+    let (mut nodes, sites) = state.store.transaction(|tx| Ok::<_, StoreError>((tx.nodes()?, tx.sites()?)))?;
     nodes.retain(|node| wanted.is_none_or(|wanted| node.state == wanted));
     let site = |id: u32| sites.iter().find(|site| site.id == id).map(|site| site.name.to_string()).unwrap_or_default();
     match output {

@@ -1,7 +1,7 @@
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::{Output, node, store_failure, table};
+use super::{Output, node, table};
 use crate::cloud::state::CloudState;
 use crate::cloud::store::{Event, Node, Outcome, Session, StoreError};
 use crate::command_line::say;
@@ -49,20 +49,17 @@ impl SessionCommand {
 }
 
 fn list(state: &CloudState, node: Option<&str>, limit: u32, output: Output) -> Result<()> {
-    let (sessions, nodes, sites) = state
-        .store
-        .transaction(|tx| {
-            let wanted = match node {
-                None => None,
-                Some(text) => match tx.nodes_called(text)?.as_slice() {
-                    [node] => Some(node.id),
-                    // No node has this number: nothing is listed.
-                    _ => Some(-1),
-                },
-            };
-            Ok::<_, StoreError>((tx.sessions(wanted, limit)?, tx.nodes()?, tx.sites()?))
-        })
-        .map_err(store_failure)?;
+    let (sessions, nodes, sites) = state.store.transaction(|tx| {
+        let wanted = match node {
+            None => None,
+            Some(text) => match tx.nodes_called(text)?.as_slice() {
+                [node] => Some(node.id),
+                // No node has this number: nothing is listed.
+                _ => Some(-1),
+            },
+        };
+        Ok::<_, StoreError>((tx.sessions(wanted, limit)?, tx.nodes()?, tx.sites()?))
+    })?;
     let hostname = |id: i64| nodes.iter().find(|node| node.id == id).map(|node| node.hostname.to_string()).unwrap_or_default();
     let site = |id: u32| sites.iter().find(|site| site.id == id).map(|site| site.name.to_string()).unwrap_or_default();
     match output {
@@ -99,9 +96,9 @@ fn list(state: &CloudState, node: Option<&str>, limit: u32, output: Output) -> R
 fn show(state: &CloudState, text: &str, output: Output) -> Result<()> {
     let shown = state.store.transaction(|tx| {
         let session = match text {
-            "latest" => tx.sessions(None, 1).map_err(store_failure)?.into_iter().next(),
+            "latest" => tx.sessions(None, 1)?.into_iter().next(),
             number => match number.parse() {
-                Ok(id) => tx.session(id).map_err(store_failure)?,
+                Ok(id) => tx.session(id)?,
                 Err(_) => return Err(Failure::new(format!("`{text}` is not a session")).hint("give its number, or `latest`")),
             },
         };
@@ -109,9 +106,9 @@ fn show(state: &CloudState, text: &str, output: Output) -> Result<()> {
             return Err(Failure::new(format!("there is no session `{text}`")).hint("`fairlead-cloud session list` shows them"));
         };
         let gone = || Failure::new(format!("session {} belongs to a node that is gone", session.id));
-        let node = tx.node(session.node).map_err(store_failure)?.ok_or_else(gone)?;
-        let site = tx.site(session.site).map_err(store_failure)?.map(|site| site.name.to_string()).unwrap_or_default();
-        let events = tx.timeline(session.site, session.boot, session.node).map_err(store_failure)?;
+        let node = tx.node(session.node)?.ok_or_else(gone)?;
+        let site = tx.site(session.site)?.map(|site| site.name.to_string()).unwrap_or_default();
+        let events = tx.timeline(session.site, session.boot, session.node)?;
         Ok(Shown { session, site, node, events })
     })?;
     match output {

@@ -4,7 +4,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{Output, store_failure, table};
+use super::{Output, table};
 use crate::clock;
 use crate::cloud::admission::Policy;
 use crate::cloud::config::CloudConfig;
@@ -69,16 +69,13 @@ impl Add {
     fn run(self, config: &CloudConfig, state: &CloudState) -> Result<()> {
         let token = new_token(config, state, self.lifetime.duration)?;
         let now = clock::now();
-        let added = state
-            .store
-            .transaction(|tx| {
-                let Some(cluster) = tx.cluster_named(&self.cluster)? else { return Ok(false) };
-                let site = tx.add_site(&self.name, cluster.id, self.admission, now)?;
-                tx.add_join_token(site, &token.secret, token.expires_at)?;
-                tx.audit(now, "operator", "site.add", self.name.as_str(), self.admission.as_str())?;
-                Ok::<_, StoreError>(true)
-            })
-            .map_err(store_failure)?;
+        let added = state.store.transaction(|tx| {
+            let Some(cluster) = tx.cluster_named(&self.cluster)? else { return Ok(false) };
+            let site = tx.add_site(&self.name, cluster.id, self.admission, now)?;
+            tx.add_join_token(site, &token.secret, token.expires_at)?;
+            tx.audit(now, "operator", "site.add", self.name.as_str(), self.admission.as_str())?;
+            Ok::<_, StoreError>(true)
+        })?;
         if !added {
             return Err(Failure::new(format!("there is no cluster `{}`", self.cluster))
                 .hint("`fairlead-cloud cluster list` shows them, `fairlead-cloud cluster add` makes one"));
@@ -90,15 +87,12 @@ impl Add {
 fn token(config: &CloudConfig, state: &CloudState, name: &Name, lifetime: Duration) -> Result<()> {
     let token = new_token(config, state, lifetime)?;
     let now = clock::now();
-    let found = state
-        .store
-        .transaction(|tx| {
-            let Some(site) = tx.sites()?.into_iter().find(|site| site.name == *name) else { return Ok(false) };
-            tx.add_join_token(site.id, &token.secret, token.expires_at)?;
-            tx.audit(now, "operator", "site.token", name.as_str(), &token.expires_at.to_string())?;
-            Ok::<_, StoreError>(true)
-        })
-        .map_err(store_failure)?;
+    let found = state.store.transaction(|tx| {
+        let Some(site) = tx.sites()?.into_iter().find(|site| site.name == *name) else { return Ok(false) };
+        tx.add_join_token(site.id, &token.secret, token.expires_at)?;
+        tx.audit(now, "operator", "site.token", name.as_str(), &token.expires_at.to_string())?;
+        Ok::<_, StoreError>(true)
+    })?;
     if !found {
         return Err(Failure::new(format!("there is no site `{name}`")).hint("`fairlead-cloud site list` shows them"));
     }
@@ -123,7 +117,7 @@ fn show(token: &JoinToken, what: &str) -> Result<()> {
 }
 
 fn list(state: &CloudState, output: Output) -> Result<()> {
-    let (sites, clusters) = state.store.transaction(|tx| Ok::<_, StoreError>((tx.sites()?, tx.clusters()?))).map_err(store_failure)?;
+    let (sites, clusters) = state.store.transaction(|tx| Ok::<_, StoreError>((tx.sites()?, tx.clusters()?)))?;
     let cluster = |id: i64| clusters.iter().find(|cluster| cluster.id == id).map(|cluster| cluster.name.to_string()).unwrap_or_default();
     match output {
         Output::Json => {

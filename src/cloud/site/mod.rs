@@ -46,7 +46,6 @@ impl SiteService {
     }
 
     /// The routes.
-    #[must_use]
     pub fn router(self) -> Router {
         Router::new()
             .route("/site/v1/join", post(join::serve))
