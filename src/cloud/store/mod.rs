@@ -118,13 +118,12 @@ impl Store {
         }
         let mut connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
-        let id = connection.pragma_query_value(None, "application_id", |row| row.get::<_, i32>(0));
-        match id {
-            Ok(APPLICATION_ID) => {}
-            Ok(_) => return Err(StoreError::NotOurs(path.to_owned())),
-            Err(error) => return Err(StoreError::Damaged { path: path.to_owned(), finding: error.to_string() }),
+        // Whatever SQLite says of a file that it can't even look at, it is the file that is meant.
+        let damaged = |error: rusqlite::Error| StoreError::Damaged { path: path.to_owned(), finding: error.to_string() };
+        if connection.pragma_query_value(None, "application_id", |row| row.get::<_, i32>(0)).map_err(damaged)? != APPLICATION_ID {
+            return Err(StoreError::NotOurs(path.to_owned()));
         }
-        let finding: String = connection.pragma_query_value(None, "quick_check", |row| row.get(0))?;
+        let finding: String = connection.pragma_query_value(None, "quick_check", |row| row.get(0)).map_err(damaged)?;
         if finding != "ok" {
             return Err(StoreError::Damaged { path: path.to_owned(), finding });
         }
