@@ -16,6 +16,7 @@ use crate::program::{Answer, Cloud};
 static BOXES: AtomicU32 = AtomicU32::new(1);
 
 pub(crate) struct SiteBox {
+    tls_key: KeyPair,
     ticket_key: Ed25519KeyPair,
     site: u32,
     certificate: PathBuf,
@@ -37,7 +38,7 @@ impl SiteBox {
         let (certificate, key) = (cloud.folder().join(format!("box{number}.pem")), cloud.folder().join(format!("box{number}.key")));
         fs::write(&certificate, joined.certificate_chain).expect("written");
         fs::write(&key, tls_key.serialize_pem()).expect("written");
-        Self { ticket_key, site: joined.site_number, certificate, key }
+        Self { tls_key, ticket_key, site: joined.site_number, certificate, key }
     }
 
     /// The status and the text of the answer to a join that may be refused.
@@ -46,6 +47,11 @@ impl SiteBox {
         let ticket_key = Ed25519KeyPair::from_seed_unchecked(&[255; 32]).expect("a key");
         let answer = request(cloud, token, &tls_key, &ticket_key);
         (answer.status, answer.body)
+    }
+
+    /// Sends the join request once more, with the same keys.
+    pub(crate) fn ask_again(&self, cloud: &Cloud, token: &str) -> Answer {
+        request(cloud, token, &self.tls_key, &self.ticket_key)
     }
 
     pub(crate) fn settings(&self, cloud: &Cloud) -> Answer {

@@ -40,6 +40,7 @@ fn a_join_token_works_once_and_a_new_box_shuts_the_old_one_out() {
     let (status, answer) = SiteBox::try_join(&cloud, &cloud.join_token());
     assert_eq!(status, 403, "{answer}");
     assert!(answer.contains("used before") && answer.contains("fairlead-cloud site token"), "{answer}");
+    assert_eq!(first.ask_again(&cloud, &cloud.join_token()).status, 200, "the box that used it may have lost the answer");
 
     let token = cloud.run(&["site", "token", "plant-1"]).success();
     let second = SiteBox::join_with(&cloud, token.trim());

@@ -62,7 +62,7 @@ fn join(
     ticket_key: &[u8],
     now: Timestamp,
 ) -> Result<(Site, SiteCertificate), JoinError> {
-    let site = tx.use_join_token(secret, now)?.map_err(JoinError::Token)?;
+    let site = tx.use_join_token(secret, ticket_key, now)?.map_err(JoinError::Token)?;
     let signed = service
         .state
         .authority

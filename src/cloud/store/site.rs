@@ -77,9 +77,11 @@ impl Tx<'_> {
 
     /// Uses up the join token: the site that it is for, if it is good and this is its first use.
     ///
+    /// A box that lost the answer asks again with the same keys, and is answered again: `ticket_key` is the one that it proved to hold.
+    ///
     /// # Errors
     /// The database's own.
-    pub fn use_join_token(&self, secret: &Secret, now: Timestamp) -> Result<Result<Site, JoinTokenRefusal>, StoreError> {
+    pub fn use_join_token(&self, secret: &Secret, ticket_key: &[u8], now: Timestamp) -> Result<Result<Site, JoinTokenRefusal>, StoreError> {
         let hash = Digest::of(secret.expose()).0;
         let found = self
             .sql
@@ -88,11 +90,12 @@ impl Tx<'_> {
             .optional()?;
         let site = match found {
             None => return Ok(Err(JoinTokenRefusal::Unknown)),
+            Some((site, _, Some(_))) if self.ticket_keys(site)?.iter().any(|known| known == ticket_key) => site,
             Some((_, _, Some(_))) => return Ok(Err(JoinTokenRefusal::Used)),
             Some((_, expires_at, None)) if expires_at < stored(now) => return Ok(Err(JoinTokenRefusal::Expired)),
             Some((site, _, None)) => site,
         };
-        self.sql.execute("UPDATE join_token SET used_at = ?2 WHERE secret_hash = ?1", (hash, stored(now)))?;
+        self.sql.execute("UPDATE join_token SET used_at = ?2 WHERE secret_hash = ?1 AND used_at IS NULL", (hash, stored(now)))?;
         self.sql.execute("UPDATE site SET joined_at = ?2 WHERE id = ?1", (site, stored(now)))?;
         self.site(site)?.map(Ok).ok_or_else(|| StoreError::Unreadable { what: "site", value: site.to_string() })
     }
