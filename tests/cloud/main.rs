@@ -62,6 +62,8 @@ fn the_site_plane_speaks_tls_1_3_only_and_asks_for_the_boxs_certificate() {
     let none = cloud.curl_site("/site/v1/settings", &[]);
     assert_eq!(none.status, 401, "{}", none.body);
     assert!(none.body.contains("fairlead-edge join"), "{}", none.body);
+    let malformed = cloud.curl_site("/site/v1/join", &["-H", "Content-Type: application/json", "--data", "{\"secret\": 1}"]);
+    assert!(malformed.status == 422 && malformed.body.contains("secret") && malformed.body.contains("hint"), "{}", malformed.body);
     let old = cloud.curl_site("/site/v1/settings", &["--tls-max", "1.2"]);
     assert_eq!(old.status, 0, "a TLS 1.2 client must not get in");
     let boot = cloud.curl_boot("/boot/v1/config?token=x", &["--tls-max", "1.2", "--ciphers", "ECDHE-ECDSA-AES128-GCM-SHA256"]);

@@ -22,6 +22,8 @@ const MOST_CONNECTIONS: usize = 4096;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
 /// A request's head must be there within this time, also the next one on a kept connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// A connection whose other side acknowledges nothing for this long is gone.
+const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(60);
 /// Requests under way get this long to finish when the program ends.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -87,6 +89,8 @@ impl<R: Fn(&Connection) -> Router + Send + Sync + 'static> Plane<R> {
     async fn serve(&self, stream: TcpStream, peer: SocketAddr, mut stopping: watch::Receiver<bool>) {
         // Answers are written whole; waiting for more to fill a segment only delays them.
         drop(stream.set_nodelay(true));
+        // A machine that lost its power says no farewell; what was sent to it must not be held for ever.
+        drop(socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED_TIMEOUT)));
         let acceptor = TlsAcceptor::from(Arc::clone(&self.tls));
         let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => stream,

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::{Extension, Json};
 use data_encoding::BASE64URL_NOPAD;
 use ring::signature::{ED25519, UnparsedPublicKey};
 
-use super::{SiteChannel, SiteService, refuse, unavailable};
+use super::{SiteChannel, SiteService, refuse, unavailable, unreadable};
 use crate::clock::{self, Timestamp};
 use crate::cloud::store::{JoinTokenRefusal, Site, StoreError, Tx};
 use crate::pki::authority::{AuthorityError, SiteCertificate};
@@ -19,8 +20,9 @@ use crate::wire::uplink::{JoinAnswer, JoinRequest, ticket_key_proof};
 pub(super) async fn serve(
     State(service): State<Arc<SiteService>>,
     Extension(channel): Extension<SiteChannel>,
-    Json(request): Json<JoinRequest>,
+    request: Result<Json<JoinRequest>, JsonRejection>,
 ) -> Result<Json<JoinAnswer>, Response> {
+    let Json(request) = request.map_err(|rejection| unreadable(&rejection))?;
     let bad = |error: &str| refuse(StatusCode::BAD_REQUEST, error, "use a `fairlead-edge` of this cloud's version");
     let decode = |text: &str| BASE64URL_NOPAD.decode(text.as_bytes());
     let secret = decode(&request.secret).map(Secret::new).map_err(|_| bad("`secret` is not base64url"))?;

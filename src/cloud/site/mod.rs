@@ -4,6 +4,7 @@ mod join;
 
 use std::sync::Arc;
 
+use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -77,9 +78,10 @@ impl SiteService {
 async fn renew(
     State(service): State<Arc<SiteService>>,
     Extension(channel): Extension<SiteChannel>,
-    Json(request): Json<RenewRequest>,
+    request: Result<Json<RenewRequest>, JsonRejection>,
 ) -> Result<Json<RenewAnswer>, Response> {
     let site = service.site(&channel).await?;
+    let Json(request) = request.map_err(|rejection| unreadable(&rejection))?;
     let now = clock::now();
     let signed = service
         .state
@@ -134,15 +136,21 @@ async fn firmware(
 async fn events(
     State(service): State<Arc<SiteService>>,
     Extension(channel): Extension<SiteChannel>,
-    Json(batch): Json<EventBatch>,
+    batch: Result<Json<EventBatch>, JsonRejection>,
 ) -> Result<Json<EventReceipt>, Response> {
     let site = service.site(&channel).await?;
+    let Json(batch) = batch.map_err(|rejection| unreadable(&rejection))?;
     if batch.spool.is_empty() || batch.spool.len() > 64 {
         return Err(refuse(StatusCode::BAD_REQUEST, "`spool` must have 1 to 64 octets", "name the spool by a short random text"));
     }
     let stored_up_to =
         service.state.store.call(move |tx| tx.add_site_events(site.id, &batch)).await.map_err(|error| unavailable(&error))?;
     Ok(Json(EventReceipt { stored_up_to }))
+}
+
+/// A body that is not what the request needs; the rejection names the field.
+fn unreadable(rejection: &JsonRejection) -> Response {
+    refuse(rejection.status(), &rejection.body_text(), "use a `fairlead-edge` of this cloud's version")
 }
 
 fn refuse(status: StatusCode, error: &str, hint: &str) -> Response {
