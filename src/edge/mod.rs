@@ -2,6 +2,12 @@
 
 pub mod dhcp;
 pub mod http;
+pub mod identity;
 pub mod lease;
 pub mod socket;
+pub mod state;
 pub mod tftp;
+pub mod uplink;
+
+#[cfg(test)]
+pub(crate) mod test_folder;
