@@ -103,8 +103,8 @@ struct StoredSettings {
 }
 
 const IDENTITY_REMEDY: &str = "restore the file from a backup, or give the box a new identity: make a join token with \
-    `fairlead-cloud site add` and run `fairlead-edge join --replace`";
-const PENDING_REMEDY: &str = "remove the file; if its token was spent, make a new one with `fairlead-cloud site add`";
+    `fairlead-cloud site token NAME` and run `fairlead-edge join --replace`";
+const PENDING_REMEDY: &str = "remove the file; if its token was spent, make a new one with `fairlead-cloud site token NAME`";
 const SETTINGS_REMEDY: &str = "move the file away: the box fetches its settings from the cloud again";
 
 impl StateDir {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use ring::rand::{SecureRandom as _, SystemRandom};
+
 /// Doubles the wait with each failure, up to a limit, and spreads it so that the sites of a cloud that comes back don't all ask at once.
 #[derive(Clone, Debug)]
 pub struct BackOff {
@@ -32,10 +34,11 @@ impl BackOff {
 
 /// An octet of the system's randomness; a fixed one when there is none, which only costs the spreading.
 pub(super) fn random_octet() -> u8 {
-    let mut octet = [128];
-    drop(ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut octet));
-    let [octet] = octet;
-    octet
+    let mut octet = [0];
+    match SystemRandom::new().fill(&mut octet) {
+        Ok(()) => u8::from_be_bytes(octet),
+        Err(_) => 128,
+    }
 }
 
 #[cfg(test)]

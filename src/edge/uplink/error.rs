@@ -3,6 +3,7 @@
 use std::io;
 
 use http::StatusCode;
+use rustls::{AlertDescription as Alert, CertificateError as Bad};
 
 use crate::clock;
 use crate::failure::Failure;
@@ -112,12 +113,11 @@ impl UplinkError {
         if let Some(wrong) = RootNotPresented::inside(tls) {
             return Self::WrongRoot { address, source: wrong.clone() };
         }
-        use rustls::{AlertDescription as Alert, CertificateError as Bad, Error};
         match tls {
-            Error::InvalidCertificate(Bad::Expired | Bad::ExpiredContext { .. } | Bad::NotValidYet | Bad::NotValidYetContext { .. }) => {
+            rustls::Error::InvalidCertificate(Bad::Expired | Bad::ExpiredContext { .. } | Bad::NotValidYet | Bad::NotValidYetContext { .. }) => {
                 Self::Clock { address, now: clock::now(), source: tls.clone() }
             }
-            Error::AlertReceived(
+            rustls::Error::AlertReceived(
                 Alert::BadCertificate
                 | Alert::CertificateExpired
                 | Alert::CertificateRevoked
@@ -164,7 +164,7 @@ impl UplinkError {
                 .to_owned(),
             Self::CertificateRefused { .. } | Self::OwnCertificate(_) => {
                 "if the certificate's life is over (`fairlead-edge check`) or the site was removed, make a new token with \
-                 `fairlead-cloud site add` and run `fairlead-edge join --replace`"
+                 `fairlead-cloud site token NAME` and run `fairlead-edge join --replace`"
                     .to_owned()
             }
             Self::Tls { .. } => "is this the port of the site plane (https, TLS 1.3)?".to_owned(),

@@ -135,7 +135,7 @@ impl From<JoinError> for Failure {
     fn from(error: JoinError) -> Self {
         let summary = error.to_string();
         let failure = Self::new(summary);
-        const NEW_TOKEN: &str = "make a new token with `fairlead-cloud site add` in the cloud";
+        const NEW_TOKEN: &str = "make a new token with `fairlead-cloud site token NAME` in the cloud";
         match error {
             JoinError::AlreadyJoined(_) => failure.hint("to give the box a new identity on purpose, add --replace"),
             JoinError::TokenExpired { .. } => failure.hint(format!("if the box's clock is right, {NEW_TOKEN}; if not, set it (`timedatectl`)")),

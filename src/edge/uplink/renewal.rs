@@ -56,7 +56,7 @@ pub async fn follow(uplink: Arc<Uplink>) {
                 let left = validity.left(clock::now());
                 if left.is_zero() {
                     tracing::error!(
-                        hint = "make a new token with `fairlead-cloud site add` and run `fairlead-edge join --replace`",
+                        hint = "make a new token with `fairlead-cloud site token NAME` and run `fairlead-edge join --replace`",
                         "the site's certificate is over since {} and can't be renewed: {}",
                         validity.not_after,
                         in_one_line(&error)

@@ -1,6 +1,7 @@
 //! Takes reports from the site's servers, keeps them in the spool, and brings them to the cloud.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -70,6 +71,7 @@ pub async fn follow(uplink: Arc<Uplink>, mut spool: Spool, mut reports: ReportQu
     let mut shutdown = std::pin::pin!(shutdown);
     let mut back_off = BACK_OFF;
     let mut next_send = Instant::now();
+    let mut sending: Option<Sending> = None;
     let mut failing = false;
     let mut told = Told::default();
     if spool.waiting() > 0 {
@@ -77,24 +79,12 @@ pub async fn follow(uplink: Arc<Uplink>, mut spool: Spool, mut reports: ReportQu
     }
     loop {
         let mut arrived = Vec::new();
-        let post = async {
-            tokio::time::sleep_until(next_send).await;
-            send(&uplink, &spool).await
-        };
         tokio::select! {
             biased;
             () = &mut shutdown => break,
-            count = reports.queue.recv_many(&mut arrived, WRITE_AT_ONCE) => {
-                if count == 0 {
-                    break;
-                }
-                keep(&mut spool, arrived);
-                told.losses(&spool, &reports);
-                if !failing {
-                    next_send = Instant::now() + GATHER;
-                }
-            }
-            outcome = post, if spool.waiting() > 0 => {
+            // A request that runs is not given up for reports that arrive meanwhile: in a boot storm none would ever end.
+            outcome = finished(&mut sending) => {
+                sending = None;
                 match outcome.and_then(|stored_up_to| confirm(&mut spool, stored_up_to)) {
                     Ok(()) => {
                         if failing {
@@ -116,6 +106,20 @@ pub async fn follow(uplink: Arc<Uplink>, mut spool: Spool, mut reports: ReportQu
                     }
                 }
             }
+            count = reports.queue.recv_many(&mut arrived, WRITE_AT_ONCE) => {
+                if count == 0 {
+                    break;
+                }
+                if spool.waiting() == 0 && !failing {
+                    next_send = Instant::now() + GATHER;
+                }
+                keep(&mut spool, arrived);
+                told.losses(&spool, &reports);
+            }
+            () = tokio::time::sleep_until(next_send), if sending.is_none() && spool.waiting() > 0 => {
+                let batch = EventBatch { spool: spool.name().to_owned(), events: spool.batch(SEND_AT_ONCE) };
+                sending = Some(Box::pin(send(Arc::clone(&uplink), batch)));
+            }
         }
     }
     reports.queue.close();
@@ -136,16 +140,23 @@ enum SendError {
     Spool(#[source] SpoolError),
 }
 
-async fn send(uplink: &Uplink, spool: &Spool) -> Result<u64, SendError> {
-    let events = spool.batch(SEND_AT_ONCE);
-    let first = events.first().map_or(u64::MAX, |event| event.number);
-    let batch = EventBatch { spool: spool.name().to_owned(), events };
+type Sending = Pin<Box<dyn Future<Output = Result<u64, SendError>> + Send>>;
+
+async fn finished(sending: &mut Option<Sending>) -> Result<u64, SendError> {
+    match sending {
+        Some(sending) => sending.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn send(uplink: Arc<Uplink>, batch: EventBatch) -> Result<u64, SendError> {
+    let first = batch.events.first().map_or(u64::MAX, |event| event.number);
     let receipt: EventReceipt = uplink.client().post("/site/v1/events", &batch).await.map_err(SendError::Uplink)?;
     if receipt.stored_up_to < first { Err(SendError::NoProgress) } else { Ok(receipt.stored_up_to) }
 }
 
 fn confirm(spool: &mut Spool, stored_up_to: u64) -> Result<(), SendError> {
-    spool.confirm(stored_up_to, &new_spool_name()).map_err(SendError::Spool)
+    tokio::task::block_in_place(|| spool.confirm(stored_up_to, &new_spool_name())).map_err(SendError::Spool)
 }
 
 fn keep(spool: &mut Spool, events: Vec<SiteEvent>) {
