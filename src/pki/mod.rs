@@ -7,3 +7,6 @@
 pub mod certificate;
 pub mod pinned_root;
 pub mod request;
+
+#[cfg(test)]
+pub(crate) mod test_authority;

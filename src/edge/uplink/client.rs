@@ -131,8 +131,7 @@ impl Client {
             .map_err(|error| UplinkError::from_tls(&address, error))?;
         let broken = |error| UplinkError::from_http(&address, error);
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-        // The connection ends with the request; what went wrong on it is reported by the request.
-        tokio::spawn(async move { drop(connection.await) });
+        let connection = tokio::spawn(connection);
         let mut request = Request::builder()
             .method(method.clone())
             .uri(path)
@@ -143,7 +142,16 @@ impl Client {
             request = request.header(http::header::CONTENT_TYPE, "application/json");
         }
         let request = request.body(Full::new(body)).map_err(|error| self.bad_answer(format!("{path}: {error}")))?;
-        let response = sender.send_request(request).await.map_err(broken)?;
+        let response = match sender.send_request(request).await {
+            Ok(response) => response,
+            // The request only knows that the connection ended; the connection knows why, as when the server sent an alert.
+            Err(error) => {
+                return Err(match self.within(CONNECT_LIMIT, connection).await? {
+                    Ok(Err(cause)) => broken(cause),
+                    _ => broken(error),
+                });
+            }
+        };
         let status = response.status();
         if status.is_success() {
             return Ok(response.into_body());

@@ -100,6 +100,10 @@ pub async fn join(state: &StateDir, token: &JoinToken, replace: bool) -> Result<
     let answer: JoinAnswer = match client.post("/site/v1/join", &request).await {
         Ok(answer) => answer,
         Err(UplinkError::Refused { status, error, hint }) if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS => {
+            // A token that was refused at first sight is not spent by us: a repeat must not speak of a lost answer.
+            if !sent_before {
+                state.remove_pending_join()?;
+            }
             return Err(JoinError::TokenRefused { error, hint, sent_before });
         }
         Err(error @ UplinkError::Refused { .. }) => return Err(error.into()),

@@ -71,3 +71,6 @@ impl Current {
         Ok(Self { identity: Arc::new(identity), client })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,57 +1,12 @@
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{CertificateParams, KeyPair};
 use rustls::ServerConfig;
-use time::{Duration, OffsetDateTime};
+use time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::*;
-
-/// A certificate authority of two levels, as the cloud's: root, issuing CA.
-struct Authority {
-    root: CertificateDer<'static>,
-    issuing: CertificateDer<'static>,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-/// What a server presents.
-struct Server {
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let ca = |name: &str| {
-            let mut parameters = CertificateParams::new(Vec::<String>::new()).unwrap();
-            parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-            parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-            parameters.distinguished_name.push(rcgen::DnType::CommonName, name);
-            parameters
-        };
-        let (root_key, issuing_key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
-        let root = ca("root").self_signed(&root_key).unwrap();
-        let root_issuer = Issuer::new(ca("root"), root_key);
-        let issuing = ca("issuing").signed_by(&issuing_key, &root_issuer).unwrap();
-        Self { root: root.der().clone(), issuing: issuing.der().clone(), issuer: Issuer::new(ca("issuing"), issuing_key) }
-    }
-
-    fn fingerprint(&self) -> Digest {
-        Digest::of(&self.root)
-    }
-
-    fn server(&self, name: &str, until: Duration) -> Server {
-        let key = KeyPair::generate().unwrap();
-        let mut parameters = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        parameters.not_before = OffsetDateTime::now_utc() - Duration::days(2);
-        parameters.not_after = OffsetDateTime::now_utc() + until;
-        let leaf = parameters.signed_by(&key, &self.issuer).unwrap();
-        Server {
-            chain: vec![leaf.der().clone(), self.issuing.clone(), self.root.clone()],
-            key: PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
-        }
-    }
-}
+use crate::pki::test_authority::{Authority, Server};
 
 /// Connects to `127.0.0.1` over real sockets; returns what the client thinks of the server and the protocol version.
 async fn connect(server: Server, pin: Digest) -> Result<Option<rustls::ProtocolVersion>, rustls::Error> {
