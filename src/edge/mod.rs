@@ -1,12 +1,13 @@
 //! The box at the site: DHCP and proxyDHCP, leases, TFTP, HTTP boot, and the uplink to the cloud.
 
+pub mod boot_files;
 pub mod command;
 pub mod config;
 pub mod dhcp;
+pub mod endpoint;
 pub mod http;
 pub mod identity;
 pub mod lease;
-pub mod neighbour;
 pub mod run;
 pub mod socket;
 pub mod state;
