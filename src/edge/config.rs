@@ -8,6 +8,8 @@ use toml::Spanned;
 
 use crate::command_line::LogFormat;
 use crate::config_file::Source;
+use crate::edge::dhcp;
+use crate::edge::dhcp::config::{BootSection, DhcpConfig, InterfaceSection, SubnetSection};
 use crate::failure::Failure;
 
 /// Where the configuration is when nobody names another file.
@@ -24,6 +26,8 @@ pub struct EdgeConfig {
     pub log_format: LogFormat,
     /// TCP port of HTTP boot, on each interface's address.
     pub http_port: NonZeroU16,
+    /// Interfaces, subnets and boot files.
+    pub dhcp: DhcpConfig,
 }
 
 #[derive(Deserialize)]
@@ -37,6 +41,12 @@ struct File {
     log_format: Format,
     #[serde(default = "default_http_port")]
     http_port: NonZeroU16,
+    #[serde(default)]
+    interface: Vec<Spanned<InterfaceSection>>,
+    #[serde(default)]
+    subnet: Vec<Spanned<SubnetSection>>,
+    #[serde(default)]
+    boot: BootSection,
 }
 
 #[derive(Deserialize, Default, Clone, Copy)]
@@ -88,6 +98,7 @@ impl EdgeConfig {
                 Format::Json => LogFormat::Json,
             },
             http_port: file.http_port,
+            dhcp: dhcp::config::build(source, &file.interface, &file.subnet, &file.boot)?,
         })
     }
 }
@@ -114,6 +125,7 @@ mod tests {
             ("state_dir = 3", 1, "expected path string"),
             ("\nlog = \"fairlead=loud\"", 2, "use error, warn, info, debug or trace"),
             ("log_format = \"xml\"", 1, "expected `text` or `json`"),
+            ("[[interface]]\nname = \"eth1\"\nmode = \"server\"\n", 1, "add the box's own address"),
             ("http_port = 0", 1, "nonzero u16"),
             ("http_port = 65536", 1, "nonzero u16"),
             ("http_port = \"80\"", 1, "nonzero u16"),
@@ -123,5 +135,12 @@ mod tests {
             let error = load(text).unwrap_err().to_string();
             assert!(error.starts_with(&format!("error: edge.toml:{line}: ")) && error.contains(expected), "{text:?}: {error}");
         }
+    }
+
+    #[test]
+    fn commented_example_is_a_configuration() {
+        let config = load(include_str!("../../config/edge.toml")).unwrap();
+        assert_eq!(config.dhcp.interfaces().len(), 1);
+        assert_eq!((config.state_dir, config.http_port.get()), (PathBuf::from("/var/lib/fairlead-edge"), 80));
     }
 }

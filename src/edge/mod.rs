@@ -9,9 +9,11 @@ pub mod http;
 pub mod identity;
 pub mod lease;
 pub mod run;
+mod served;
 pub mod socket;
 pub mod state;
 pub mod tftp;
+mod ticket_minter;
 pub mod uplink;
 
 #[cfg(test)]

@@ -155,6 +155,14 @@ impl StateDir {
         }
     }
 
+    /// Whether another program has the folder now.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        // Asked without making a lock file: who only looks leaves nothing behind.
+        let held = |file: File| matches!(file.try_lock(), Err(TryLockError::WouldBlock));
+        File::open(self.path.join("lock")).is_ok_and(held)
+    }
+
     /// The box's identity, `None` when it has not joined.
     ///
     /// # Errors

@@ -71,7 +71,7 @@ impl EdgeArguments {
         let Self { global, command } = self;
         match command {
             Command::Join(arguments) => in_runtime(join::join(arguments, global.load()?)),
-            Command::Check => check::check(&global.config),
+            Command::Check => in_runtime(check::check(&global.config)),
             Command::Run => in_runtime(run(global.load()?)),
             Command::Completions { shell } => command_line::write_completions(Self::command(), shell),
             Command::Man => command_line::write_man_page(Self::command()),

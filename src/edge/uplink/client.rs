@@ -179,9 +179,7 @@ impl Client {
     }
 
     async fn within<T>(&self, limit: Duration, work: impl Future<Output = T>) -> Result<T, UplinkError> {
-        tokio::time::timeout(limit, work)
-            .await
-            .map_err(|_| UplinkError::TimedOut { address: self.url.address(), seconds: limit.as_secs() })
+        tokio::time::timeout(limit, work).await.map_err(|_| UplinkError::TimedOut { address: self.url.address(), seconds: limit.as_secs() })
     }
 
     fn bad_answer(&self, what: String) -> UplinkError {
@@ -199,7 +197,9 @@ mod tests {
         assert_eq!(address("https://198.51.100.10:8444"), Some("198.51.100.10:8444".to_owned()));
         assert_eq!(address("https://cloud.example/"), Some("cloud.example:443".to_owned()));
         assert_eq!(address("https://[2001:db8::1]:8444"), Some("[2001:db8::1]:8444".to_owned()));
-        for text in ["", "http://cloud.example", "cloud.example:8444", "https://", "https://a b", "https://x/y", "https://u@x", "https://x?y"] {
+        for text in
+            ["", "http://cloud.example", "cloud.example:8444", "https://", "https://a b", "https://x/y", "https://u@x", "https://x?y"]
+        {
             assert_eq!(address(text), None, "{text}");
         }
     }

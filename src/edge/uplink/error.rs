@@ -114,9 +114,9 @@ impl UplinkError {
             return Self::WrongRoot { address, source: wrong.clone() };
         }
         match tls {
-            rustls::Error::InvalidCertificate(Bad::Expired | Bad::ExpiredContext { .. } | Bad::NotValidYet | Bad::NotValidYetContext { .. }) => {
-                Self::Clock { address, now: clock::now(), source: tls.clone() }
-            }
+            rustls::Error::InvalidCertificate(
+                Bad::Expired | Bad::ExpiredContext { .. } | Bad::NotValidYet | Bad::NotValidYetContext { .. },
+            ) => Self::Clock { address, now: clock::now(), source: tls.clone() },
             rustls::Error::AlertReceived(
                 Alert::BadCertificate
                 | Alert::CertificateExpired

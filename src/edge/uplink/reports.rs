@@ -47,6 +47,12 @@ pub fn queue() -> (Reports, ReportQueue) {
 }
 
 impl Reports {
+    /// The queue itself, for a server that counts its own losses.
+    #[must_use]
+    pub fn sender(&self) -> mpsc::Sender<SiteEvent> {
+        self.queue.clone()
+    }
+
     /// Takes one report.
     pub fn report(&self, event: SiteEvent) {
         if self.queue.try_send(event).is_err() {
@@ -184,7 +190,11 @@ impl Told {
         // The first, and then each time their number has doubled.
         if spool.dropped() > self.dropped.saturating_mul(2) {
             self.dropped = spool.dropped();
-            tracing::error!(dropped = self.dropped, waiting = spool.waiting(), "the spool is full: new reports are dropped until the cloud is back");
+            tracing::error!(
+                dropped = self.dropped,
+                waiting = spool.waiting(),
+                "the spool is full: new reports are dropped until the cloud is back"
+            );
         }
         if overrun > self.overrun.saturating_mul(2) {
             self.overrun = overrun;

@@ -93,7 +93,11 @@ pub async fn follow(uplink: Arc<Uplink>, last: Option<CompleteSettings>, apply: 
                         hint = remedy,
                         "{}; {}; next try in {} s",
                         in_one_line(&error),
-                        if current.is_some() { "the last good ones stay in use" } else { "machines can't boot from here until they are there" },
+                        if current.is_some() {
+                            "the last good ones stay in use"
+                        } else {
+                            "machines can't boot from here until they are there"
+                        },
                         pause.as_secs()
                     );
                 }

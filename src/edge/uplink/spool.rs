@@ -132,7 +132,8 @@ impl Spool {
         let mut unconfirmed = VecDeque::new();
         let mut previous = None;
         for (index, line) in lines.into_iter().enumerate() {
-            let damaged = |what: String| SpoolError::Corrupt { path: path.clone(), what: format!("line {}: {what}", index.saturating_add(1)) };
+            let damaged =
+                |what: String| SpoolError::Corrupt { path: path.clone(), what: format!("line {}: {what}", index.saturating_add(1)) };
             let event: NumberedEvent = serde_json::from_slice(line).map_err(|error| damaged(error.to_string()))?;
             if previous.is_some_and(|previous: u64| event.number != previous.saturating_add(1)) {
                 return Err(damaged(format!("number {} does not follow the one before", event.number)));

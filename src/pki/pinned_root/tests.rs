@@ -105,9 +105,7 @@ async fn root_as_the_server_itself_is_refused() {
 #[test]
 fn client_certificate_with_a_foreign_key_is_refused() {
     let cloud = Authority::new();
-    let certificate = ClientCertificate {
-        chain: cloud.server("a", DAY).chain,
-        key: Secret::new(KeyPair::generate().unwrap().serialize_der()),
-    };
+    let certificate =
+        ClientCertificate { chain: cloud.server("a", DAY).chain, key: Secret::new(KeyPair::generate().unwrap().serialize_der()) };
     assert!(client_config(cloud.fingerprint(), Some(certificate)).is_err());
 }
