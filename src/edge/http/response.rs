@@ -102,14 +102,14 @@ mod tests {
     use super::{Answer, Content, answer};
     use crate::edge::boot_files::{BootFile, BootFiles};
 
-    fn ask(method: Method, path: &str, fields: &[(&'static str, &str)]) -> Answer {
+    fn ask(method: &Method, path: &str, fields: &[(&'static str, &str)]) -> Answer {
         let files = BootFiles::new([
             BootFile::new("snponly.efi", "0123456789").unwrap(),
             BootFile::new("autoexec.ipxe", "#!ipxe\n").unwrap(),
             BootFile::new("undionly.kpxe", "").unwrap(),
         ]);
         let fields: HeaderMap = fields.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
-        answer(&files, &method, path, &fields)
+        answer(&files, method, path, &fields)
     }
 
     fn shown(answer: &Answer) -> String {
@@ -124,29 +124,29 @@ mod tests {
 
     #[test]
     fn rfc9110_9_3_2_head_has_the_fields_of_get_and_no_body() {
-        let get = ask(Method::GET, "/snponly.efi", &[]);
-        let head = ask(Method::HEAD, "/snponly.efi", &[("range", "bytes=0-1")]);
+        let get = ask(&Method::GET, "/snponly.efi", &[]);
+        let head = ask(&Method::HEAD, "/snponly.efi", &[("range", "bytes=0-1")]);
         assert_eq!((shown(&get).as_str(), shown(&head).as_str()), ("200 10 - [0123456789]", "200 10 - [nothing]"));
         assert_eq!(get.head.headers(), head.head.headers());
     }
 
     #[test]
     fn rfc9110_15_3_7_a_range_is_answered_with_206() {
-        assert_eq!(shown(&ask(Method::GET, "/snponly.efi", &[("range", "bytes=2-4")])), "206 3 bytes 2-4/10 [234]");
-        assert_eq!(shown(&ask(Method::GET, "/snponly.efi", &[("range", "bytes=-3")])), "206 3 bytes 7-9/10 [789]");
+        assert_eq!(shown(&ask(&Method::GET, "/snponly.efi", &[("range", "bytes=2-4")])), "206 3 bytes 2-4/10 [234]");
+        assert_eq!(shown(&ask(&Method::GET, "/snponly.efi", &[("range", "bytes=-3")])), "206 3 bytes 7-9/10 [789]");
     }
 
     #[test]
     fn rfc9110_15_5_17_a_range_past_the_end_is_answered_with_416_and_the_size() {
-        assert_eq!(shown(&ask(Method::GET, "/snponly.efi", &[("range", "bytes=10-")])), "416 30 bytes */10 [text]");
-        assert_eq!(shown(&ask(Method::GET, "/undionly.kpxe", &[("range", "bytes=0-")])), "416 30 bytes */0 [text]");
+        assert_eq!(shown(&ask(&Method::GET, "/snponly.efi", &[("range", "bytes=10-")])), "416 30 bytes */10 [text]");
+        assert_eq!(shown(&ask(&Method::GET, "/undionly.kpxe", &[("range", "bytes=0-")])), "416 30 bytes */0 [text]");
     }
 
     #[test]
     fn rfc9110_13_1_5_a_range_of_another_version_gets_the_whole_file() {
-        let etag = ask(Method::GET, "/snponly.efi", &[]).head.headers()["etag"].to_str().unwrap().to_owned();
+        let etag = ask(&Method::GET, "/snponly.efi", &[]).head.headers()["etag"].to_str().unwrap().to_owned();
         for (known, status) in [(etag.as_str(), 206), ("\"other\"", 200), ("Sat, 29 Oct 1994 19:43:31 GMT", 200)] {
-            assert_eq!(ask(Method::GET, "/snponly.efi", &[("range", "bytes=2-4"), ("if-range", known)]).head.status(), status);
+            assert_eq!(ask(&Method::GET, "/snponly.efi", &[("range", "bytes=2-4"), ("if-range", known)]).head.status(), status);
         }
     }
 
@@ -157,22 +157,22 @@ mod tests {
             ("/autoexec.ipxe", "text/plain; charset=utf-8"),
             ("/undionly.kpxe", "application/octet-stream"),
         ] {
-            assert_eq!(ask(Method::GET, path, &[]).head.headers()["content-type"], expected);
+            assert_eq!(ask(&Method::GET, path, &[]).head.headers()["content-type"], expected);
         }
     }
 
     #[test]
     fn what_is_not_a_boot_file_is_not_there() {
         for path in ["/", "", "/nosuch", "/../snponly.efi", "//snponly.efi", "/snponly.efi/", "/%73nponly.efi", "/etc/passwd", "*"] {
-            assert_eq!(shown(&ask(Method::GET, path, &[])), "404 27 - [text]", "{path}");
+            assert_eq!(shown(&ask(&Method::GET, path, &[])), "404 27 - [text]", "{path}");
         }
-        assert_eq!(shown(&ask(Method::HEAD, "/nosuch", &[])), "404 27 - [nothing]");
+        assert_eq!(shown(&ask(&Method::HEAD, "/nosuch", &[])), "404 27 - [nothing]");
     }
 
     #[test]
     fn rfc9110_15_5_6_other_methods_are_refused_with_those_that_are_allowed() {
         for method in [Method::POST, Method::PUT, Method::DELETE, Method::CONNECT, Method::TRACE, Method::OPTIONS] {
-            let answer = ask(method, "/snponly.efi", &[]);
+            let answer = ask(&method, "/snponly.efi", &[]);
             assert_eq!((shown(&answer).as_str(), &answer.head.headers()["allow"]), ("405 29 - [text]", &"GET, HEAD".parse().unwrap()));
         }
     }

@@ -1,5 +1,10 @@
 //! The engine against a simple reader over a simulated network that loses, copies and reorders.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "dice are rolled into the range of the smaller type, and block numbers are modulo 65536"
+)]
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

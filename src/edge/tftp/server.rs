@@ -80,7 +80,6 @@ impl BoundTftpServer {
     }
 
     /// Reads the counters, now and while the server runs.
-    #[must_use]
     pub fn counters(&self) -> impl Fn() -> Counters + Send + Sync + 'static {
         let shared = Arc::clone(&self.shared);
         move || shared.state().reception.counters()
@@ -246,7 +245,7 @@ impl Listener {
                 state.notices.insert(id, notices);
                 drop(state);
                 let place = Place { shared: Arc::clone(shared), id, ending: None };
-                match self.socket_to(local, peer) {
+                match self.socket_to(local, peer).and_then(|socket| UdpSocket::from_std(socket.into())) {
                     Ok(socket) => {
                         transfers.spawn(carry(place, socket, peer, file, options, to_transfer));
                     }
@@ -260,7 +259,7 @@ impl Listener {
             }
             Answer::Refuse(refusal) => {
                 drop(state);
-                if let Err(error) = self.socket_to(local, peer).and_then(|socket| socket.try_send(&refusal.packet())) {
+                if let Err(error) = self.socket_to(local, peer).and_then(|socket| socket.send(&refusal.packet())) {
                     tracing::debug!(%peer, %error, "cannot send a TFTP error");
                 }
             }
@@ -269,7 +268,7 @@ impl Listener {
     }
 
     /// A new port of `local`, for `peer` alone.
-    fn socket_to(&self, local: Ipv4Addr, peer: SocketAddrV4) -> io::Result<UdpSocket> {
+    fn socket_to(&self, local: Ipv4Addr, peer: SocketAddrV4) -> io::Result<Socket> {
         let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
         socket.set_nonblocking(true)?;
         if let Some(device) = &self.endpoint.device {
@@ -277,7 +276,7 @@ impl Listener {
         }
         socket.bind(&SocketAddrV4::new(local, 0).into())?;
         socket.connect(&peer.into())?;
-        UdpSocket::from_std(socket.into())
+        Ok(socket)
     }
 }
 
