@@ -10,7 +10,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde_json::Value;
 
-use super::files::{create_directory, write};
+use super::files::{create_directory, find_file, read, write};
 use super::log_file::LogFile;
 use super::namespace::Namespace;
 use super::network::CLOUD_ADDRESS;
@@ -94,6 +94,19 @@ impl Cloud {
     /// Stops serving; what it knows stays.
     pub(crate) fn stop(&mut self) {
         self.daemon = None;
+    }
+
+    /// Changes one octet of a blob on the cloud's disk.
+    pub(crate) fn tamper_with(&self, digest: Digest) -> Result<()> {
+        let name = digest.to_string();
+        let path = find_file(&self.directory.join("state"), &|path| path.ends_with(&name))
+            .ok_or_else(|| Failure::new(format!("the cloud has no blob {digest}")))?;
+        let mut bytes = read(&path)?;
+        let middle = bytes.len() / 2;
+        if let Some(octet) = bytes.get_mut(middle) {
+            *octet ^= 1;
+        }
+        write(&path, bytes)
     }
 
     /// Its log.

@@ -61,7 +61,9 @@ impl Edge {
         let before = LogFile::new(&self.log).from_here();
         let mut command = namespace.command(env!("CARGO_BIN_EXE_fairlead-edge"));
         let mut daemon = Daemon::start("fairlead-edge", command.arg("--config").arg(&self.config).arg("run"), &self.log)?;
-        before.wait_while("the edge has the site's firmware and answers", READY, Duration::from_secs(30), &mut || daemon.has_ended())?;
+        for (step, line) in [("the edge serves its site", "serves its site"), ("the edge has the site's settings and firmware", "are in use")] {
+            before.wait_while(step, line, Duration::from_secs(60), &mut || daemon.has_ended())?;
+        }
         self.daemon = Some(daemon);
         Ok(())
     }
@@ -71,6 +73,3 @@ impl Edge {
         LogFile::new(&self.log)
     }
 }
-
-/// What the box says once nodes can boot.
-const READY: &str = "machines can boot";

@@ -69,13 +69,11 @@ pub(crate) struct Settings {
     pub(crate) admission: &'static str,
     /// Lines for the cloud's `[boot_plane]`.
     pub(crate) boot_plane: &'static str,
-    /// Further arguments of the site's dnsmasq, in proxy mode.
-    pub(crate) dnsmasq: Vec<&'static str>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { mode: Mode::Server, admission: "auto", boot_plane: "poll_interval = \"1s\"", dnsmasq: Vec::new() }
+        Self { mode: Mode::Server, admission: "auto", boot_plane: "poll_interval = \"1s\"" }
     }
 }
 
@@ -106,7 +104,7 @@ impl Lab {
         let token = cloud.add_site(settings.admission)?;
         cloud.start(&network.cloud)?;
         let dnsmasq = match settings.mode {
-            Mode::Proxy => Some(Dnsmasq::start(&network, directory.path(), &settings.dnsmasq)?),
+            Mode::Proxy => Some(Dnsmasq::start(&network, directory.path(), &[])?),
             Mode::Server => None,
         };
         progress("joining the edge box to the cloud");
@@ -119,6 +117,13 @@ impl Lab {
     /// What its nodes run.
     pub(crate) fn image(&self) -> &NodeImage {
         &self.workshop.image
+    }
+
+    /// Starts the site's dnsmasq anew, with further arguments.
+    pub(crate) fn restart_dnsmasq(&mut self, more: &[&str]) -> Result<()> {
+        self.dnsmasq = None;
+        self.dnsmasq = Some(Dnsmasq::start(&self.network, self.directory.path(), more)?);
+        Ok(())
     }
 
     /// Switches on a machine with an empty disk.

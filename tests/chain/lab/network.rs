@@ -66,9 +66,4 @@ impl Network {
         self.switch.configure(&format!("tuntap add dev {name} mode tap"))?;
         self.switch.configure(&format!("link set {name} master {BRIDGE} up"))
     }
-
-    /// Cuts or mends the line between site and cloud.
-    pub(crate) fn set_wan(&self, is_up: bool) -> Result<()> {
-        self.edge.configure(if is_up { "link set wan0 up" } else { "link set wan0 down" })
-    }
 }

@@ -1,8 +1,6 @@
 //! A machine with an empty disk.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use fairlead::failure::{Failure, Result};
@@ -57,7 +55,6 @@ pub(crate) struct Node {
     hardware: Hardware,
     qemu: Daemon,
     console: LogFile,
-    control: PathBuf,
 }
 
 /// Large enough for the image, small enough to be wiped by nobody.
@@ -76,7 +73,7 @@ impl Node {
         let disk = directory.join("disk.raw");
         let made = std::fs::File::create(&disk).and_then(|file| file.set_len(DISK_SIZE));
         made.map_err(|error| Failure::new(format!("cannot make the disk `{}`", disk.display())).cause(&error))?;
-        let (serial, control) = (directory.join("serial.log"), directory.join("qmp.sock"));
+        let serial = directory.join("serial.log");
         let (accelerator, processor) = accelerator.arguments();
         let (network_place, disk_place) = match hardware.boot_order {
             BootOrder::DiskFirst => (2, 1),
@@ -87,7 +84,6 @@ impl Node {
             .args(["-uuid", &hardware.uuid().to_string()])
             .args(["-smbios", &format!("type=1,manufacturer=Fairlead,product=Lab machine,serial={}", hardware.serial())])
             .args(["-serial", &format!("file:{}", serial.display())])
-            .args(["-qmp", &format!("unix:{},server=on,wait=off", control.display())])
             .args(["-netdev", &format!("tap,id=lan,ifname={name},script=no,downscript=no")])
             // The image is thrown away with the machine: no need to wait for this machine's disk.
             .args(["-drive", &format!("if=none,id=disk,format=raw,cache=unsafe,file={}", disk.display())])
@@ -113,7 +109,7 @@ impl Node {
             qemu.args(["-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n"]);
         }
         let qemu = Daemon::start(&name, &mut qemu, &directory.join("qemu.log"))?;
-        Ok(Self { hardware, qemu, console: LogFile::new(&serial), control })
+        Ok(Self { hardware, qemu, console: LogFile::new(&serial) })
     }
 
     /// What it is made of.
@@ -138,33 +134,6 @@ impl Node {
 
     /// Waits for a line on its console, and no longer than it runs.
     pub(crate) fn wait_for(&mut self, step: &str, pattern: &str, patience: Duration) -> Result<String> {
-        let console = self.console.clone();
-        self.wait_for_in(&console, step, pattern, patience)
-    }
-
-    /// Waits for a line on a part of its console.
-    pub(crate) fn wait_for_in(&mut self, console: &LogFile, step: &str, pattern: &str, patience: Duration) -> Result<String> {
-        console.wait_while(step, pattern, patience, &mut || self.qemu.has_ended())
-    }
-
-    /// Presses its reset button.
-    pub(crate) fn reset(&self) -> Result<()> {
-        self.tell("system_reset")
-    }
-
-    fn tell(&self, command: &str) -> Result<()> {
-        let failed = |error: std::io::Error| Failure::new(format!("cannot tell {} to {command}", self.control.display())).cause(&error);
-        let stream = UnixStream::connect(&self.control).map_err(failed)?;
-        stream.set_read_timeout(Some(Duration::from_secs(5))).map_err(failed)?;
-        let mut answers = BufReader::new(stream.try_clone().map_err(failed)?).lines();
-        let mut stream = stream;
-        // The greeting comes first; commands are taken once the capabilities are settled.
-        for execute in [None, Some("qmp_capabilities"), Some(command)] {
-            if let Some(execute) = execute {
-                writeln!(stream, "{{\"execute\":\"{execute}\"}}").map_err(failed)?;
-            }
-            answers.next().transpose().map_err(failed)?;
-        }
-        Ok(())
+        self.console.wait_while(step, pattern, patience, &mut || self.qemu.has_ended())
     }
 }
