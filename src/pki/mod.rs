@@ -1,0 +1,4 @@
+//! Keys, certificates and verifiers.
+
+#[cfg(feature = "cloud")]
+pub mod authority;
