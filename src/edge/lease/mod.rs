@@ -1,1 +1,16 @@
 //! Leases: who holds which address, durable before it is promised.
+//!
+//! - [`LeaseRecord`] is what is written down about one address.
+//! - [`LeaseTable`] holds the leases and offers of one subnet in memory and picks addresses. It has no clock and does no I/O.
+//! - [`Journal`] is the file behind it: a record is on the disk when its receipt says so.
+
+mod codec;
+mod journal;
+mod range;
+mod record;
+mod table;
+
+pub use journal::{Journal, JournalError, Receipt};
+pub use range::{AddressRange, RangeError};
+pub use record::{ClientId, HardwareAddress, LeaseRecord, LeaseState};
+pub use table::{LeaseTable, OFFER_HOLD};

@@ -1,0 +1,142 @@
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use super::message::Malformed;
+use super::reply::Reply;
+use crate::edge::lease::LeaseRecord;
+use crate::wire::uplink::SiteEvent;
+use crate::wire::{BootId, MacAddr, Nonce};
+
+/// An interface by its place in [`DhcpConfig::interfaces`](super::config::DhcpConfig::interfaces).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct InterfaceId(pub usize);
+
+/// How a datagram came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ingress {
+    /// The interface.
+    pub interface: InterfaceId,
+    /// Who sent it.
+    pub source: SocketAddrV4,
+    /// To which of our addresses, or to a broadcast address.
+    pub destination: Ipv4Addr,
+    /// To which of our ports: [`SERVER_PORT`](super::SERVER_PORT) or [`PXE_PORT`](super::PXE_PORT).
+    pub port: u16,
+}
+
+/// Randomness for one datagram, made by the shell; each value is used at most once.
+#[derive(Clone, Copy, Debug)]
+pub struct Fresh {
+    /// Names the boot, should this datagram begin one.
+    pub boot: BootId,
+    /// Goes into the ticket, should one be minted.
+    pub nonce: Nonce,
+}
+
+/// What is to be done about a datagram, in this order.
+#[derive(Debug)]
+pub enum Action {
+    /// Send this now.
+    Send(Outgoing),
+    /// Make the record durable, then ask [`Engine::settle`](super::Engine::settle) what follows.
+    Commit(Commit),
+    /// Tell the cloud, when it can be reached.
+    Report(SiteEvent),
+    /// Nothing is answered, for this reason. To be counted.
+    Drop(DropReason),
+}
+
+/// A datagram to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// On which interface.
+    pub interface: InterfaceId,
+    /// From which port.
+    pub from_port: u16,
+    /// To whom.
+    pub destination: Destination,
+    /// The DHCP message.
+    pub payload: Vec<u8>,
+}
+
+/// Where a datagram goes (RFC 2131, section 4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// 255.255.255.255, the client's port: everyone on the segment, for a client that can't take unicast yet.
+    Broadcast,
+    /// A frame to this hardware address: the client has no address yet, so ARP would find nobody.
+    Frame {
+        /// The address that the client is about to have.
+        address: Ipv4Addr,
+        /// The client's hardware address.
+        mac: MacAddr,
+    },
+    /// A client that has its address, or a relay.
+    Udp(SocketAddrV4),
+}
+
+/// A record that must be durable before anybody is told of it.
+#[derive(Debug)]
+pub struct Commit {
+    /// The record.
+    pub record: LeaseRecord,
+    pub(super) promise: Option<Promise>,
+}
+
+/// The acknowledgement that waits for a record.
+#[derive(Debug)]
+pub(super) struct Promise {
+    pub(super) reply: Reply,
+    pub(super) outgoing: Outgoing,
+    pub(super) reports: Vec<SiteEvent>,
+}
+
+/// What became of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The record is on the disk.
+    Durable,
+    /// It is not, and will not be.
+    Failed,
+}
+
+/// Why a datagram is not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum DropReason {
+    /// It is no DHCP request.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// It came in on an interface or a port that answers nothing.
+    #[error("nothing is answered on this interface and port")]
+    NotServed,
+    /// A message that only servers send.
+    #[error("a server's message")]
+    FromServer,
+    /// A relay stands on a subnet that is not configured.
+    #[error("relayed from a subnet that is not configured")]
+    UnknownRelay,
+    /// No address of the subnet is free for the client.
+    #[error("no free address: all addresses of the pools are leased, on offer or in quarantine")]
+    NoFreeAddress,
+    /// The client chose another server's offer.
+    #[error("the client chose another server")]
+    OtherServer,
+    /// We know of no lease of this client and must leave the answer to who does (RFC 2131, section 4.3.2).
+    #[error("no lease of this client is known here")]
+    UnknownLease,
+    /// The message lacks an address that its kind must carry, or carries one that it must not.
+    #[error("the request names no address where it must")]
+    NoAddress,
+    /// The message was dealt with and has no answer: RELEASE, DECLINE.
+    #[error("this kind of message has no answer")]
+    NoAnswerDue,
+    /// The client does not boot from the network, so the proxy has nothing to tell it.
+    #[error("not a network boot client")]
+    NotABootClient,
+    /// The lease could not be written to the disk, so it is not promised.
+    #[error("the lease could not be written to the disk")]
+    NotDurable,
+    /// There is no boot file for this client: unknown architecture, or the cloud was never reached.
+    #[error("no boot file for this client")]
+    NoBootFile,
+}

@@ -1,0 +1,96 @@
+use std::io;
+use std::net::Ipv4Addr;
+
+use crate::edge::dhcp::config::{DhcpConfig, Interface, Mode};
+use crate::edge::dhcp::{InterfaceId, PXE_PORT, SERVER_PORT};
+use crate::edge::socket::{DeviceSocket, FrameSocket, SystemInterface};
+use crate::failure::Failure;
+
+/// An open port of an interface.
+#[derive(Debug)]
+pub(super) struct Port {
+    pub(super) interface: InterfaceId,
+    pub(super) name: String,
+    /// Our address on the interface, which answers come from.
+    pub(super) address: Ipv4Addr,
+    pub(super) number: u16,
+    pub(super) socket: DeviceSocket,
+    /// `None` where there are no Ethernet frames, and in proxy mode, which sends none.
+    pub(super) frames: Option<FrameSocket>,
+}
+
+/// Opens the ports of every interface of the configuration.
+pub(super) fn open_ports(config: &DhcpConfig) -> Result<Vec<Port>, Failure> {
+    let mut ports = Vec::new();
+    for (place, interface) in config.interfaces().iter().enumerate() {
+        let system = check_interface(config, interface)?;
+        let numbers: &[u16] = match interface.mode {
+            Mode::Server => &[SERVER_PORT],
+            Mode::Proxy => &[SERVER_PORT, PXE_PORT],
+        };
+        for number in numbers {
+            let socket = DeviceSocket::bind(&interface.name, *number).map_err(|error| port_failure(&error, &interface.name, *number))?;
+            let frames = match interface.mode {
+                Mode::Server => open_frames(&system)?,
+                Mode::Proxy => None,
+            };
+            let (name, address) = (interface.name.clone(), interface.address);
+            ports.push(Port { interface: InterfaceId(place), name, address, number: *number, socket, frames });
+        }
+        tracing::info!("DHCP on `{}` as {:?}, {}", interface.name, interface.mode, interface.address);
+    }
+    Ok(ports)
+}
+
+fn open_frames(system: &SystemInterface) -> Result<Option<FrameSocket>, Failure> {
+    match FrameSocket::open(system) {
+        Ok(frames) => Ok(Some(frames)),
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(privilege_failure(&error, &system.name)),
+        Err(error) => Err(Failure::new(format!("cannot send frames on interface `{}`", system.name)).cause(&error)),
+    }
+}
+
+/// The configuration names addresses, so that it can be checked without the machine; here the machine is held against it.
+fn check_interface(config: &DhcpConfig, interface: &Interface) -> Result<SystemInterface, Failure> {
+    let Interface { name, mode, address } = interface;
+    let system = SystemInterface::find(name)
+        .map_err(|error| Failure::new("cannot list the network interfaces").cause(&error))?
+        .ok_or_else(|| {
+            Failure::new(format!("network interface `{name}` does not exist"))
+                .hint("`ip link` lists the interfaces; put the right name into `[[interface]]`, or set its mode to \"off\"")
+        })?;
+    let Some(found) = system.addresses.iter().find(|found| found.address == *address) else {
+        let others: Vec<String> = system.addresses.iter().map(|found| found.address.to_string()).collect();
+        let has = if others.is_empty() { "it has none".to_owned() } else { format!("it has {}", others.join(", ")) };
+        return Err(Failure::new(format!("network interface `{name}` does not have the address {address}: {has}"))
+            .hint(format!("give it the address (`ip address add {address}/PREFIX dev {name}`), or correct `address` in `[[interface]]`")));
+    };
+    let subnet = config.subnets().iter().find(|subnet| subnet.network.contains(*address));
+    if let Some(subnet) = subnet
+        && *mode == Mode::Server
+        && subnet.network.mask() != found.mask
+    {
+        return Err(Failure::new(format!(
+            "subnet {} is not the network of interface `{name}`, whose mask is {}: machines would be told a wrong network",
+            subnet.network, found.mask
+        ))
+        .hint("make `network` in `[[subnet]]` and the interface's prefix the same"));
+    }
+    Ok(system)
+}
+
+fn port_failure(error: &io::Error, interface: &str, port: u16) -> Failure {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => Failure::new(format!("UDP port {port} on interface `{interface}` is in use"))
+            .hint(format!("another DHCP server runs on this machine: `ss -lunp 'sport = :{port}'` names it; stop it, or set the interface's mode to \"off\"")),
+        io::ErrorKind::PermissionDenied => privilege_failure(error, interface),
+        _ => Failure::new(format!("cannot open UDP port {port} on interface `{interface}`")).cause(error),
+    }
+}
+
+fn privilege_failure(error: &io::Error, interface: &str) -> Failure {
+    Failure::new(format!("no permission to serve DHCP on interface `{interface}`"))
+        .cause(error)
+        .hint("run as root or with the capabilities CAP_NET_BIND_SERVICE and CAP_NET_RAW")
+}

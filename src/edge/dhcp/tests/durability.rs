@@ -1,0 +1,75 @@
+use super::packet::Packet;
+use super::site::{SERVER, Site};
+use crate::edge::dhcp::{Action, DropReason, Fresh, Ingress, InterfaceId, Outcome};
+use crate::wire::uplink::SiteEventKind;
+use crate::wire::{BootId, Nonce};
+
+#[test]
+fn a_new_lease_is_not_promised_when_the_disk_does_not_take_it() {
+    let mut site = Site::server();
+    let offered = site.hear(&Packet::discover()).answer().yiaddr();
+    site.disk_works = false;
+    let request = Packet::request().address(54, SERVER).address(50, offered);
+    assert_eq!(site.hear(&request).silence(), DropReason::NotDurable);
+    // Asking again does not turn it into a renewal.
+    assert_eq!(site.hear(&request).silence(), DropReason::NotDurable);
+    site.disk_works = true;
+    assert_eq!(site.hear(&request).answer().kind(), "ACK");
+}
+
+#[test]
+fn a_renewal_goes_on_for_a_while_when_the_disk_does_not_take_it() {
+    let mut site = Site::server();
+    let own = site.lease(1);
+    site.disk_works = false;
+    let renew = Packet::request().mac(1).ciaddr(own);
+    site.wait(1800);
+    // What the disk promises is longer than the respite: half an hour is left of it.
+    let first = site.hear(&renew);
+    assert_eq!((first.answer().kind(), first.answer().seconds(51), first.answer().seconds(58)), ("ACK", Some(1800), Some(900)));
+    site.wait(1700);
+    assert_eq!(site.hear(&renew).answer().seconds(51), Some(600));
+    assert!(site.reports_of_leases(&renew).is_empty());
+    // A client that comes when the disk's promise is over is a new one.
+    site.wait(200);
+    assert_eq!(site.hear(&renew).silence(), DropReason::NotDurable);
+    site.disk_works = true;
+    let own_again = site.lease(1);
+    assert_eq!(own_again, own);
+}
+
+#[test]
+fn what_was_acknowledged_survives_a_crash() {
+    let mut site = Site::server();
+    let addresses: Vec<_> = (0..15).map(|mac| site.lease(mac)).collect();
+    site.crash();
+    for (mac, own) in (0_u8..).zip(&addresses) {
+        assert_eq!(site.hear(&Packet::request().mac(mac).ciaddr(*own)).answer().kind(), "ACK");
+    }
+    assert!(!addresses.contains(&site.lease(50)));
+}
+
+#[test]
+fn an_acknowledgement_under_way_keeps_its_address_from_others() {
+    let mut site = Site::server();
+    let offered = site.hear(&Packet::discover().mac(1)).answer().yiaddr();
+    let ingress = Ingress { interface: InterfaceId(0), source: "0.0.0.0:68".parse().unwrap(), destination: SERVER, port: 67 };
+    let request = Packet::request().mac(1).address(54, SERVER).address(50, offered).build();
+    let fresh = Fresh { boot: BootId([9; 8]), nonce: Nonce([9; 12]) };
+    let mut actions = site.engine.handle(site.now, &ingress, &request, fresh);
+    let (Some(Action::Commit(commit)), None) = (actions.pop(), actions.pop()) else { panic!("no commit") };
+    assert_eq!(site.hear(&Packet::request().mac(2).address(54, SERVER).address(50, offered)).answer().kind(), "NAK");
+    site.wait(1);
+    // The client asks again while the first record is on its way and fails: the second one decides.
+    let again = site.hear_octets(&request, "0.0.0.0:68", SERVER, 67);
+    assert_eq!(again.answer().kind(), "ACK");
+    let settled = site.engine.settle(site.now, commit, Outcome::Failed);
+    assert!(matches!(settled[..], [Action::Drop(DropReason::NotDurable)]), "{settled:?}");
+    assert_eq!(site.hear(&Packet::request().mac(1).ciaddr(offered)).answer().kind(), "ACK");
+}
+
+impl Site {
+    fn reports_of_leases(&mut self, packet: &Packet) -> Vec<SiteEventKind> {
+        self.hear(packet).reported().into_iter().filter(|what| matches!(what, SiteEventKind::Leased { .. })).collect()
+    }
+}

@@ -1,0 +1,8 @@
+mod captures;
+mod durability;
+mod mutation;
+pub(super) mod packet;
+mod proxy;
+mod pxe;
+mod rfc2131;
+mod site;

@@ -1,0 +1,246 @@
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::writer::{Medium, Tail};
+use super::*;
+use crate::clock::Timestamp;
+use crate::edge::lease::codec::{FILE_HEADER, read_frame, write_frame};
+use crate::edge::lease::{ClientId, HardwareAddress, LeaseState};
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        Self(std::env::temp_dir().join(format!("fairlead-journal-{}-{number}", std::process::id())))
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        drop(fs::remove_dir_all(&self.0));
+    }
+}
+
+fn record(number: u32, expires_at: u64) -> LeaseRecord {
+    let hardware = HardwareAddress::new(1, &[2, 0, 0, 0, 0, 1]).unwrap();
+    LeaseRecord {
+        address: Ipv4Addr::from(0x0a00_0000 + number),
+        client: ClientId::from_option(&number.to_be_bytes()).unwrap(),
+        hardware,
+        state: LeaseState::Bound,
+        starts_at: Timestamp::from_secs(1),
+        expires_at: Timestamp::from_secs(expires_at),
+    }
+}
+
+fn sorted(mut records: Vec<LeaseRecord>) -> Vec<LeaseRecord> {
+    records.sort_by_key(|record| record.address);
+    records
+}
+
+fn commit_all(folder: &Folder, records: &[LeaseRecord]) {
+    let (journal, _) = Journal::open(&folder.0).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for record in records {
+        runtime.block_on(journal.commit(record.clone())).unwrap();
+    }
+}
+
+fn reopen(folder: &Folder) -> Vec<LeaseRecord> {
+    sorted(Journal::open(&folder.0).unwrap().1)
+}
+
+#[test]
+fn what_was_committed_is_there_again_and_the_newest_counts() {
+    let folder = Folder::new();
+    commit_all(&folder, &[record(1, 10), record(2, 20), record(1, 30)]);
+    assert_eq!(reopen(&folder), [record(1, 30), record(2, 20)]);
+}
+
+#[test]
+fn records_that_wait_together_share_a_frame() {
+    let folder = Folder::new();
+    let (journal, _) = Journal::open(&folder.0).unwrap();
+    let receipts: Vec<Receipt> = (0..2000).map(|number| journal.submit(record(number, 5))).collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for receipt in receipts {
+        runtime.block_on(receipt.wait()).unwrap();
+    }
+    let bytes = fs::read(folder.file(JOURNAL)).unwrap();
+    let mut rest = bytes.strip_prefix(FILE_HEADER).unwrap();
+    let mut frames = 0;
+    while let Some((_, length)) = read_frame(rest) {
+        rest = &rest[length..];
+        frames += 1;
+    }
+    assert!(rest.is_empty());
+    assert!(frames < 1000, "{frames} frames for 2000 records");
+    drop(journal);
+    assert_eq!(reopen(&folder).len(), 2000);
+}
+
+#[test]
+fn a_write_torn_at_any_octet_loses_nothing_before_it() {
+    let folder = Folder::new();
+    commit_all(&folder, &[record(1, 10), record(2, 20)]);
+    let before = fs::read(folder.file(JOURNAL)).unwrap();
+    commit_all(&folder, &[record(3, 30)]);
+    let whole = fs::read(folder.file(JOURNAL)).unwrap();
+    for length in before.len()..whole.len() {
+        for fill in [0, 7] {
+            // Cut off, or prolonged with zeros as a file system does whose data came after its length.
+            let mut torn = whole[..length].to_vec();
+            torn.resize(length + fill, 0);
+            fs::write(folder.file(JOURNAL), &torn).unwrap();
+            assert_eq!(reopen(&folder), [record(1, 10), record(2, 20)], "cut at {length}");
+            assert_eq!(fs::read(folder.file(JOURNAL)).unwrap(), before, "cut at {length}");
+        }
+    }
+    commit_all(&folder, &[record(3, 30)]);
+    assert_eq!(reopen(&folder).len(), 3);
+}
+
+#[test]
+fn damage_in_the_middle_is_refused_with_the_files_name_and_nothing_is_changed() {
+    let folder = Folder::new();
+    commit_all(&folder, &[record(1, 10), record(2, 20), record(3, 30)]);
+    let whole = fs::read(folder.file(JOURNAL)).unwrap();
+    let last_frame = (whole.len() - FILE_HEADER.len()) / 3;
+    for place in FILE_HEADER.len()..whole.len() - last_frame {
+        let mut damaged = whole.clone();
+        damaged[place] ^= 0x40;
+        fs::write(folder.file(JOURNAL), &damaged).unwrap();
+        let error = Journal::open(&folder.0).unwrap_err();
+        assert!(matches!(error, JournalError::Damaged { .. }), "octet {place}: {error}");
+        assert!(error.to_string().contains(JOURNAL));
+        assert_eq!(fs::read(folder.file(JOURNAL)).unwrap(), damaged);
+    }
+}
+
+#[test]
+fn a_file_of_something_else_is_refused() {
+    let folder = Folder::new();
+    fs::create_dir_all(&folder.0).unwrap();
+    for contents in [b"".as_slice(), b"fairlead lease 2", b"lease 192.0.2.1 {}"] {
+        fs::write(folder.file(JOURNAL), contents).unwrap();
+        assert!(matches!(Journal::open(&folder.0), Err(JournalError::Foreign(_))));
+        assert_eq!(fs::read(folder.file(JOURNAL)).unwrap(), contents);
+    }
+}
+
+#[test]
+fn a_second_program_is_kept_out() {
+    let folder = Folder::new();
+    let (journal, _) = Journal::open(&folder.0).unwrap();
+    assert!(matches!(Journal::open(&folder.0), Err(JournalError::InUse(_))));
+    drop(journal);
+    assert!(Journal::open(&folder.0).is_ok());
+}
+
+#[test]
+fn a_snapshot_keeps_every_lease_and_a_crash_at_any_step_of_it_loses_none() {
+    let folder = Folder::new();
+    let expected = [record(1, 30), record(2, 20), record(3, 40)];
+    commit_all(&folder, &[record(1, 10), record(2, 20)]);
+    compaction::change_journals(&folder.0).unwrap();
+    fs::remove_file(folder.file(JOURNAL)).unwrap();
+    // Crashed between the two renames: only the old journal is there.
+    assert_eq!(sorted(recovery::recover(&folder.0).unwrap().into_records()), [record(1, 10), record(2, 20)]);
+    commit_all(&folder, &[record(1, 30)]);
+    assert!(!folder.file(OLD_JOURNAL).exists());
+    compaction::change_journals(&folder.0).unwrap();
+    let old = fs::read(folder.file(OLD_JOURNAL)).unwrap();
+    compaction::compact(&folder.0).unwrap();
+    // Crashed after the snapshot was renamed, before the old journal was removed.
+    fs::write(folder.file(OLD_JOURNAL), &old).unwrap();
+    commit_all(&folder, &[record(3, 40)]);
+    assert_eq!(reopen(&folder), expected);
+    assert_eq!(reopen(&folder), expected);
+}
+
+#[test]
+fn a_grown_journal_becomes_a_snapshot_while_leases_are_taken() {
+    let folder = Folder::new();
+    let (journal, _) = Journal::open(&folder.0).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for round in 0..30 {
+        let receipts: Vec<Receipt> = (0..5000).map(|number| journal.submit(record(number, round))).collect();
+        for receipt in receipts {
+            runtime.block_on(receipt.wait()).unwrap();
+        }
+    }
+    drop(journal);
+    assert!(fs::metadata(folder.file(SNAPSHOT)).unwrap().len() > 100_000);
+    assert!(fs::metadata(folder.file(JOURNAL)).unwrap().len() < 6 << 20);
+    let records = reopen(&folder);
+    assert_eq!(records.len(), 5000);
+    assert!(records.iter().all(|record| record.expires_at == Timestamp::from_secs(29)));
+}
+
+/// A disk with room for `room` more octets, whose sync fails when it is told to.
+struct SmallDisk {
+    file: File,
+    room: u64,
+    sync_fails: bool,
+}
+
+impl Medium for SmallDisk {
+    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let fits = bytes.len().min(usize::try_from(self.room).unwrap());
+        Medium::write_at(&mut self.file, &bytes[..fits], offset)?;
+        self.room -= u64::try_from(fits).unwrap();
+        if fits < bytes.len() { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        if self.sync_fails { Err(io::Error::other("sync")) } else { Ok(()) }
+    }
+
+    fn cut(&mut self, length: u64) -> io::Result<()> {
+        self.file.set_len(length)
+    }
+}
+
+#[test]
+fn a_disk_that_fills_up_at_any_octet_keeps_what_it_took_and_goes_on_when_there_is_room() {
+    let folder = Folder::new();
+    let frame = |number| {
+        let mut frame = Vec::new();
+        write_frame(&mut frame, [&record(number, 10)]);
+        frame
+    };
+    let length = u64::try_from(frame(1).len()).unwrap();
+    for room in 0..length * 2 {
+        for sync_fails in [false, true] {
+            drop(fs::remove_dir_all(&folder.0));
+            drop(Journal::open(&folder.0).unwrap());
+            let file = OpenOptions::new().write(true).open(folder.file(JOURNAL)).unwrap();
+            let mut tail = Tail::new(SmallDisk { file, room, sync_fails: false }, 16);
+            let mut taken = Vec::new();
+            for number in 0..4 {
+                tail.medium_mut().sync_fails = sync_fails && number == 1;
+                if tail.append(&frame(number)).is_ok() {
+                    taken.push(record(number, 10));
+                }
+            }
+            tail.medium_mut().room = 1000;
+            tail.append(&frame(9)).unwrap();
+            taken.push(record(9, 10));
+            assert_eq!(reopen(&folder), taken, "room for {room}, sync fails: {sync_fails}");
+        }
+    }
+}
+
+#[test]
+fn a_full_device_is_an_error_and_not_a_promise() {
+    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut tail = Tail::new(full, 0);
+    assert_eq!(tail.append(b"frame").unwrap_err().kind(), io::ErrorKind::StorageFull);
+    assert!(tail.append(b"frame").is_err());
+}

@@ -1,0 +1,225 @@
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::Receiver;
+use std::thread::{self, JoinHandle};
+
+use tokio::sync::oneshot;
+
+use super::compaction::{change_journals, compact, create_journal};
+use super::recovery::Recovered;
+use super::{JOURNAL, JournalError};
+use crate::edge::lease::LeaseRecord;
+use crate::edge::lease::codec::{FILE_HEADER, MAX_FRAME_LENGTH, MAX_RECORD_LENGTH, write_frame};
+
+/// A record that waits for the disk, and who waits for it.
+pub(super) struct Submission {
+    pub(super) record: LeaseRecord,
+    pub(super) done: oneshot::Sender<Result<(), JournalError>>,
+}
+
+/// A journal of less than this is not worth a new snapshot.
+const SMALLEST_JOURNAL_TO_COMPACT: u64 = 4 << 20;
+
+const RECORDS_IN_A_BATCH: usize = MAX_FRAME_LENGTH / MAX_RECORD_LENGTH;
+
+/// What the journal is written to; tests put a failing disk in its place.
+pub(super) trait Medium: Send {
+    /// Writes all of `bytes` at `offset`. After an error any part of them may be there.
+    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Returns when all that was written is on the disk.
+    fn sync(&mut self) -> io::Result<()>;
+    /// Cuts the file to `length`.
+    fn cut(&mut self, length: u64) -> io::Result<()>;
+}
+
+impl Medium for File {
+    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.write_all_at(bytes, offset)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_data()
+    }
+
+    fn cut(&mut self, length: u64) -> io::Result<()> {
+        self.set_len(length)
+    }
+}
+
+/// The end of a file up to which all is synced, and what may stand behind it.
+pub(super) struct Tail<M> {
+    medium: M,
+    length: u64,
+    /// A write or a sync failed: what stands behind `length` is unknown and must go before anything is written there, or a
+    /// later frame would make it look like damage in the middle.
+    tainted: bool,
+}
+
+impl<M: Medium> Tail<M> {
+    pub(super) const fn new(medium: M, length: u64) -> Self {
+        Self { medium, length, tainted: false }
+    }
+
+    /// Appends a frame and syncs it.
+    pub(super) fn append(&mut self, frame: &[u8]) -> io::Result<()> {
+        if self.tainted {
+            self.clean()?;
+        }
+        let outcome = self.medium.write_at(frame, self.length).and_then(|()| self.medium.sync());
+        match &outcome {
+            Ok(()) => self.length = self.length.saturating_add(u64::try_from(frame.len()).unwrap_or(u64::MAX)),
+            Err(_) => {
+                self.tainted = true;
+                // If this fails too, the next append tries it again first.
+                drop(self.clean());
+            }
+        }
+        outcome
+    }
+
+    #[cfg(test)]
+    pub(super) const fn medium_mut(&mut self) -> &mut M {
+        &mut self.medium
+    }
+
+    fn clean(&mut self) -> io::Result<()> {
+        self.medium.cut(self.length)?;
+        self.medium.sync()?;
+        self.tainted = false;
+        Ok(())
+    }
+}
+
+/// The one that writes.
+pub(super) struct Writer {
+    folder: PathBuf,
+    tail: Tail<File>,
+    snapshot_length: u64,
+    compaction: Option<JoinHandle<Result<u64, JournalError>>>,
+    /// A compaction failed; it is tried again at the next start, not at every write.
+    compaction_failed: bool,
+    failing: bool,
+    _lock: File,
+}
+
+impl Writer {
+    /// Opens the journal for appending behind its last whole frame; a torn end is cut off.
+    pub(super) fn open(folder: &Path, recovered: &Recovered, lock: File) -> Result<Self, JournalError> {
+        let length = match recovered.journal_length {
+            Some(length) => length,
+            None => {
+                create_journal(folder)?;
+                header_length()
+            }
+        };
+        let file = open_journal(folder)?;
+        let path = folder.join(JOURNAL);
+        let found = file.metadata().map_err(JournalError::io("read the lease file", &path))?.len();
+        if found != length {
+            tracing::warn!(
+                "the last write to `{}` was cut short; {} octets that were promised to nobody are dropped",
+                path.display(),
+                found.saturating_sub(length)
+            );
+            file.set_len(length).and_then(|()| file.sync_all()).map_err(JournalError::io("cut the lease file", &path))?;
+        }
+        let mut writer = Self {
+            folder: folder.to_owned(),
+            tail: Tail::new(file, length),
+            snapshot_length: recovered.snapshot_length,
+            compaction: None,
+            compaction_failed: false,
+            failing: false,
+            _lock: lock,
+        };
+        if recovered.has_old_journal {
+            writer.start_compaction();
+        }
+        Ok(writer)
+    }
+
+    /// Writes what is submitted until nobody can submit any more.
+    pub(super) fn run(mut self, submissions: &Receiver<Submission>) {
+        while let Ok(first) = submissions.recv() {
+            let mut batch = vec![first];
+            batch.extend(submissions.try_iter().take(RECORDS_IN_A_BATCH.saturating_sub(1)));
+            let mut frame = Vec::new();
+            write_frame(&mut frame, batch.iter().map(|submission| &submission.record));
+            let outcome = self.tail.append(&frame).map_err(JournalError::io("write the lease file", &self.folder.join(JOURNAL)));
+            self.note(&outcome);
+            for submission in batch {
+                // Nobody may be waiting any more; the record counts all the same.
+                drop(submission.done.send(outcome.clone()));
+            }
+            self.compact_when_due();
+        }
+        if let Some(compaction) = self.compaction.take() {
+            drop(compaction.join());
+        }
+    }
+
+    fn note(&mut self, outcome: &Result<(), JournalError>) {
+        match outcome {
+            Ok(()) if self.failing => tracing::info!("leases are written to `{}` again", self.folder.display()),
+            Err(error) if !self.failing => {
+                let source = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+                tracing::error!(
+                    "{error}: {source}. No new lease is promised until it can be written; renewals go on. Free space on the disk or replace it."
+                );
+            }
+            _ => {}
+        }
+        self.failing = outcome.is_err();
+    }
+
+    fn compact_when_due(&mut self) {
+        if self.compaction.as_ref().is_some_and(JoinHandle::is_finished)
+            && let Some(compaction) = self.compaction.take()
+        {
+            match compaction.join() {
+                Ok(Ok(length)) => self.snapshot_length = length,
+                Ok(Err(error)) => {
+                    self.compaction_failed = true;
+                    tracing::warn!("{error}; the lease journal grows until the next start");
+                }
+                Err(_) => self.compaction_failed = true,
+            }
+        }
+        let worth_it = self.tail.length > SMALLEST_JOURNAL_TO_COMPACT.max(self.snapshot_length.saturating_mul(2));
+        if !worth_it || self.compaction.is_some() || self.compaction_failed || self.tail.tainted {
+            return;
+        }
+        match change_journals(&self.folder).and_then(|()| open_journal(&self.folder)) {
+            Ok(file) => {
+                self.tail = Tail::new(file, header_length());
+                self.start_compaction();
+            }
+            Err(error) => {
+                self.compaction_failed = true;
+                tracing::warn!("{error}; the lease journal grows until the next start");
+            }
+        }
+    }
+
+    fn start_compaction(&mut self) {
+        let folder = self.folder.clone();
+        match thread::Builder::new().name("lease-snapshot".to_owned()).spawn(move || compact(&folder)) {
+            Ok(thread) => self.compaction = Some(thread),
+            Err(error) => {
+                self.compaction_failed = true;
+                tracing::warn!("cannot start a thread that compacts the leases: {error}");
+            }
+        }
+    }
+}
+
+fn open_journal(folder: &Path) -> Result<File, JournalError> {
+    let path = folder.join(JOURNAL);
+    OpenOptions::new().write(true).open(&path).map_err(JournalError::io("open the lease file", &path))
+}
+
+fn header_length() -> u64 {
+    u64::try_from(FILE_HEADER.len()).unwrap_or_default()
+}
