@@ -25,8 +25,8 @@ impl ServedFiles for ServedReports {
             tracing::info!(%peer, file, size, "served over {protocol} to a machine that is in no boot");
             return;
         };
-        tracing::info!(%mac, %boot, %peer, file, size, "served over {protocol}");
         let what = SiteEventKind::FileServed { protocol: protocol.to_string(), file, size, sha256 };
+        tracing::info!(%mac, %boot, %peer, "{what}");
         self.reports.report(SiteEvent { at, boot, mac, what });
     }
 }

@@ -168,7 +168,7 @@ impl StateDir {
     /// # Errors
     /// When the file can't be read or is damaged.
     pub fn identity(&self) -> Result<Option<Identity>, StateError> {
-        self.read("identity.json", IDENTITY_REMEDY, |bytes| Identity::from_bytes(bytes))
+        self.read("identity.json", IDENTITY_REMEDY, Identity::from_bytes)
     }
 
     /// Whether there is a file for the identity, be it damaged or not.
@@ -190,7 +190,7 @@ impl StateDir {
     /// # Errors
     /// When the file can't be read or is damaged.
     pub fn pending_join(&self) -> Result<Option<PendingJoin>, StateError> {
-        self.read("joining.json", PENDING_REMEDY, |bytes| PendingJoin::from_bytes(bytes))
+        self.read("joining.json", PENDING_REMEDY, PendingJoin::from_bytes)
     }
 
     /// Stores the keys of a join that is about to begin.

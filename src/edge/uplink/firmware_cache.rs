@@ -37,7 +37,7 @@ pub enum FirmwareError {
         name: String,
         /// Why.
         #[source]
-        source: UplinkError,
+        source: Box<UplinkError>,
     },
     /// What came is not what was named.
     #[error("firmware file `{name}` from the cloud has SHA-256 {found} instead of {expected}")]
@@ -102,7 +102,7 @@ impl FirmwareCache {
             return Err(FirmwareError::TooLarge { name: file.name.clone(), size: file.size });
         }
         let path = format!("/site/v1/firmware/{}", file.sha256);
-        let bytes = client.download(&path, file.size).await.map_err(|source| FirmwareError::Fetch { name: file.name.clone(), source })?;
+        let bytes = client.download(&path, file.size).await.map_err(|source| FirmwareError::Fetch { name: file.name.clone(), source: Box::new(source) })?;
         self.keep(file, &bytes)?;
         tracing::info!(file = file.name, size = file.size, sha256 = %file.sha256, "fetched firmware from the cloud");
         Ok(bytes)

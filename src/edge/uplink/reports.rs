@@ -34,7 +34,7 @@ pub struct ReportQueue {
 const QUEUE_LENGTH: usize = 4096;
 const WRITE_AT_ONCE: usize = 256;
 const SEND_AT_ONCE: usize = 200;
-const BACK_OFF: BackOff = BackOff::new(Duration::from_secs(1), Duration::from_secs(60));
+const BACK_OFF: BackOff = BackOff::new(Duration::from_secs(2), Duration::from_secs(60));
 /// Lets the reports of one moment share a request.
 const GATHER: Duration = Duration::from_millis(200);
 

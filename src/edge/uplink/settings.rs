@@ -37,6 +37,18 @@ pub enum SettingsError {
     Store(#[source] StateError),
 }
 
+impl SettingsError {
+    fn remedy(&self) -> String {
+        match self {
+            Self::Fetch(source) | Self::Firmware(FirmwareError::Fetch { source, .. }) => source.remedy(),
+            Self::Firmware(FirmwareError::Store { .. }) | Self::Store(_) => {
+                "make room on the state folder's disk, and see that it is writable".to_owned()
+            }
+            Self::Firmware(_) => "see the cloud's log, and build its firmware again: `fairlead-cloud firmware build`".to_owned(),
+        }
+    }
+}
+
 const INTERVAL: Duration = Duration::from_secs(60);
 const BACK_OFF: BackOff = BackOff::new(Duration::from_secs(2), Duration::from_secs(120));
 /// A ticket that is further in the future is refused by the cloud.
@@ -72,6 +84,12 @@ pub async fn follow(uplink: Arc<Uplink>, last: Option<CompleteSettings>, apply: 
                         firmware = changed.firmware.len(),
                         "site settings from the cloud are in use"
                     );
+                    if changed.firmware.is_empty() {
+                        tracing::warn!(
+                            hint = "run `fairlead-cloud firmware build` in the cloud",
+                            "the cloud has no firmware for this site: machines will ask for boot files that are not here"
+                        );
+                    }
                     uplink.firmware.keep_only(&changed.settings.firmware);
                     current = Some((changed.settings.clone(), changed.firmware.len()));
                     apply(changed);
@@ -81,10 +99,7 @@ pub async fn follow(uplink: Arc<Uplink>, last: Option<CompleteSettings>, apply: 
             }
             Err(error) => {
                 let pause = back_off.failed(random_octet());
-                let remedy = match &error {
-                    SettingsError::Fetch(source) | SettingsError::Firmware(FirmwareError::Fetch { source, .. }) => source.remedy(),
-                    _ => String::new(),
-                };
+                let remedy = error.remedy();
                 // Once in words for the operator; the repeats are for who looks closer.
                 if failing {
                     tracing::debug!(error = in_one_line(&error), "still no settings; next try in {} s", pause.as_secs());
