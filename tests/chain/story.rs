@@ -178,7 +178,7 @@ fn missing(lab: &Lab, node: &Node, step: Step, reason: &str) -> Failure {
 fn look_for(lab: &Lab, settings: &Settings, node: &Node, step: Step) -> Result<Option<(Timestamp, String)>> {
     match step {
         Step::ConfigComplete => return config_complete(lab, node),
-        Step::Installed => return Ok(on_console(node, "stand-in: installed ")),
+        Step::Installed => return Ok(on_console(node, "stand-in: installed ").map(said)),
         Step::RunsFromDisk => return runs_from_disk(node),
         Step::AddressLeased if settings.mode == Mode::Proxy => return Ok(leased_by_dnsmasq(lab, node)),
         _ => {}
@@ -208,8 +208,8 @@ fn look_for(lab: &Lab, settings: &Settings, node: &Node, step: Step) -> Result<O
     })
 }
 
+/// When a line was first seen, and the line; a console has no clock of its own.
 fn on_console(node: &Node, pattern: &str) -> Option<(Timestamp, String)> {
-    // A console has no clock: a line happened when it was first seen.
     node.console().find(pattern).map(|line| (clock::now(), line))
 }
 
@@ -265,7 +265,8 @@ fn config_complete(lab: &Lab, node: &Node) -> Result<Option<(Timestamp, String)>
             return Err(Failure::new(format!("the node's config is not what the cloud handed out: no `{wanted}` in `{line}`")));
         }
     }
-    Ok(Some((at, format!("sha256 {served}, as the cloud handed it out; {}", line.trim_start_matches("stand-in: config complete ")))))
+    let documents = line.split(' ').find(|word| word.starts_with("documents=")).unwrap_or_default();
+    Ok(Some((at, format!("sha256 {served}, as the cloud handed it out; {documents} hostname={hostname}"))))
 }
 
 fn runs_from_disk(node: &Node) -> Result<Option<(Timestamp, String)>> {
@@ -275,5 +276,10 @@ fn runs_from_disk(node: &Node) -> Result<Option<(Timestamp, String)>> {
     if !line.contains("booted from disk source=STATE") || digest(&line) != digest(&first) {
         return Err(Failure::new(format!("the node does not run what it installed: `{line}` after `{first}`")));
     }
-    Ok(Some((at, line.trim_start_matches("stand-in: ").to_owned())))
+    Ok(Some((at, format!("the console says: booted from disk, config from STATE, {}", digest(&line).unwrap_or_default()))))
+}
+
+/// What the stand-in said, without its name.
+fn said((at, line): (Timestamp, String)) -> (Timestamp, String) {
+    (at, format!("the console says: {}", line.trim_start_matches("stand-in: ")))
 }

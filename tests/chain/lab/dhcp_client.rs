@@ -18,8 +18,6 @@ pub(crate) const SUBCOMMAND: &str = "pose-as-ipxe";
 /// What iPXE would have been given.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
-    /// The address that was leased.
-    pub(crate) address: Ipv4Addr,
     /// The boot ticket.
     pub(crate) ticket: String,
     /// The URL of the boot plane.
@@ -44,11 +42,6 @@ impl Impostor {
         Ok(Self { station, mac, uuid })
     }
 
-    /// The address of its card.
-    pub(crate) fn mac(&self) -> MacAddr {
-        self.mac
-    }
-
     /// What it says its UUID is.
     pub(crate) fn uuid(&self) -> SystemUuid {
         self.uuid
@@ -62,7 +55,7 @@ impl Impostor {
         let mut next = || lines.next().ok_or_else(|| Failure::new(format!("the DHCP client said only: {text}")));
         let address: Ipv4Addr =
             next()?.parse().map_err(|error| Failure::new("the DHCP client named no address").cause(&error))?;
-        let answer = Answer { address, ticket: next()?, boot_url: next()?, boot_file: next()? };
+        let answer = Answer { ticket: next()?, boot_url: next()?, boot_file: next()? };
         self.station.configure(&format!("addr replace {address}/24 dev eth0"))?;
         self.station.configure(&format!("route replace default via {} dev eth0", super::network::EDGE_ADDRESS))?;
         Ok(answer)

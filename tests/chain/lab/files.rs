@@ -28,6 +28,15 @@ pub(crate) fn find_file(root: &Path, is_wanted: &dyn Fn(&Path) -> bool) -> Optio
     file.or_else(|| entries.iter().filter(|path| path.is_dir() && !path.is_symlink()).find_map(|path| find_file(path, is_wanted)))
 }
 
+/// Removes the folders of runs whose names begin so.
+pub(crate) fn remove_run_directories(prefix: &str) {
+    for entry in fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(prefix) {
+            drop(fs::remove_dir_all(entry.path()));
+        }
+    }
+}
+
 /// A folder for one run; it stays, so that the logs can be read, until it is known to be of no use any more.
 #[derive(Debug)]
 pub(crate) struct RunDirectory {

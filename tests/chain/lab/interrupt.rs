@@ -5,12 +5,12 @@ use std::thread;
 use fairlead::failure::{Failure, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::namespace;
+use super::{files, namespace};
 
 /// The exit code of a program that a SIGINT ended, as shells report it.
 const INTERRUPTED: i32 = 130;
 
-/// From now on SIGINT, SIGTERM and SIGHUP remove the namespaces, and with them all programs of the lab.
+/// From now on SIGINT, SIGTERM and SIGHUP remove the namespaces, with them all programs of the lab, and its files.
 pub(crate) fn remove_all_when_interrupted() -> Result<()> {
     let failed = |error: std::io::Error| Failure::new("cannot wait for signals").cause(&error);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
@@ -29,6 +29,7 @@ pub(crate) fn remove_all_when_interrupted() -> Result<()> {
             }
         });
         namespace::remove_left_behind(true);
+        files::remove_run_directories(&namespace::process_prefix());
         #[expect(clippy::disallowed_methods, clippy::exit, reason = "other threads wait for machines that are gone now")]
         std::process::exit(INTERRUPTED);
     });

@@ -43,12 +43,7 @@ impl LogFile {
         self.lines().into_iter().find(|line| line.contains(pattern))
     }
 
-    /// Waits for a line that contains `pattern`; `step` is what it proves, in words.
-    pub(crate) fn wait_for(&self, step: &str, pattern: &str, patience: Duration) -> Result<String> {
-        self.wait_while(step, pattern, patience, &mut || None)
-    }
-
-    /// Waits for a line, and no longer than `why_in_vain` says nothing.
+    /// Waits for a line that contains `pattern`, and no longer than `why_in_vain` says nothing; `step` is what the line proves, in words.
     pub(crate) fn wait_while(
         &self,
         step: &str,

@@ -18,8 +18,8 @@ pub(crate) mod packages;
 pub(crate) mod process;
 pub(crate) mod session;
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use fairlead::failure::Result;
 
@@ -59,6 +59,7 @@ impl Workshop {
 
 /// The workshop of this process.
 static WORKSHOP: OnceLock<Workshop> = OnceLock::new();
+static OPENING: Mutex<()> = Mutex::new(());
 
 /// How a lab differs from the ordinary one.
 #[derive(Clone, Debug)]
@@ -134,6 +135,8 @@ impl Lab {
 
 /// The workshop of this process, opened when it is first asked for.
 pub(crate) fn workshop(progress: &dyn Fn(&str)) -> Result<&'static Workshop> {
+    // Tests run beside each other, and only one of them may make the image.
+    let _turn = OPENING.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(workshop) = WORKSHOP.get() {
         return Ok(workshop);
     }

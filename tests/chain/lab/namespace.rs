@@ -78,7 +78,12 @@ fn ip(words: &[&str]) -> Result<()> {
 ///
 /// `number` tells several labs of one process apart.
 pub(crate) fn run_name(number: u32) -> String {
-    format!("{PREFIX}-{}-{number}", std::process::id())
+    format!("{}{number}", process_prefix())
+}
+
+/// How the names of all that this process made begin.
+pub(crate) fn process_prefix() -> String {
+    format!("{PREFIX}-{}-", std::process::id())
 }
 
 /// Refuses to begin where namespaces can't be made.
@@ -116,7 +121,7 @@ fn remove(name: &str) {
             break;
         }
         for id in living {
-            drop(kill(Pid::from_raw(id), Signal::SIGKILL));
+            kill(Pid::from_raw(id), Signal::SIGKILL).ok();
         }
         sleep(Duration::from_millis(50));
     }

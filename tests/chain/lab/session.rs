@@ -38,8 +38,6 @@ impl Event {
 /// A boot of one node.
 #[derive(Clone, Debug)]
 pub(crate) struct Session {
-    /// Its number at the cloud.
-    pub(crate) id: u64,
     /// How far it came.
     pub(crate) outcome: String,
     node: Value,
@@ -108,7 +106,6 @@ impl Session {
             });
         }
         Ok(Self {
-            id: value.get("id").and_then(Value::as_u64).ok_or_else(unreadable)?,
             outcome: text(value, "outcome").ok_or_else(unreadable)?,
             node: value.get("node").cloned().unwrap_or_default(),
             events,
