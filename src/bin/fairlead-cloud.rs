@@ -1,2 +1,11 @@
 //! fairlead-cloud: arguments in, exit code out.
-fn main() {}
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use fairlead::cloud::command::CloudArguments;
+use fairlead::command_line::finish;
+
+fn main() -> ExitCode {
+    finish(CloudArguments::parse().run())
+}

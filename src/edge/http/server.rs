@@ -293,9 +293,11 @@ fn respond(shared: &Shared, peer: Ipv4Addr, request: &Request<Incoming>, handed_
     answer.head.map(|()| body)
 }
 
-/// Files of one connection that were handed to the kernel to the last octet, and of which the client has not shown yet that it has them.
+/// Files of one connection that were handed to the kernel to the last octet, and of which the connection's further life has not shown yet that they went out.
 ///
-/// It shows that by its next request, or by closing the connection in order. A client that vanishes leaves a reset or a timeout instead.
+/// That shows by the next request, by the end of the connection after the answer, or by an idle time longer than the kernel waits for
+/// acknowledgements. A client that breaks off during the answer, or vanishes, is not reported. A reset right after the answer can't be told from an
+/// end in order, because that is how EDK II ends its HTTP boot: what was in the kernel's send buffer at that time is taken for received.
 #[derive(Clone, Default)]
 struct HandedOver(Arc<Mutex<Vec<FileServed>>>);
 

@@ -1,0 +1,77 @@
+# What a person or a machine does with this tree. `make help` lists it.
+# Whatever is missing is installed first (tools/install): on Debian 12 and 13 git and make are enough to begin with.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+cargo := tools/rust cargo
+scripts := $(wildcard tools/* .ci/run)
+
+# Of the demo: how many machines, what firmware they have, who hands out the addresses, and whether to stay up afterwards.
+export NODES ?= 1
+export FIRMWARE ?= uefi
+export MODE ?= server
+export KEEP ?= 0
+
+, := ,
+step = @printf '\n==> %s\n' "$(1)"
+
+.NOTPARALLEL:
+.PHONY: help demo build test check install-build install-check install-lab format lint lint-scripts dependencies unit whole
+
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: install-lab ## Boot a machine with an empty disk over the network: NODES=3 FIRMWARE=uefi|bios|http MODE=server|proxy KEEP=1
+	$(call step,build)
+	@$(cargo) test --locked --no-run --quiet --test chain
+	$(call step,demo)
+	@$(cargo) test --locked --quiet --test chain -- demo
+
+build: install-build ## Build the two programs into target/release
+	$(call step,build)
+	@$(cargo) build --locked --release --bins
+
+check: install-check format lint-scripts dependencies lint unit ## Format, lints, dependencies and unit tests
+
+test: install-check install-lab check whole ## Everything
+
+install-build:
+	$(call step,what building needs)
+	@tools/install build
+
+install-check:
+	$(call step,what building and checking need)
+	@tools/install build check
+
+install-lab:
+	$(call step,what the lab needs)
+	@tools/install build lab
+
+format:
+	$(call step,format)
+	@$(cargo) fmt --all --check
+
+lint-scripts:
+	$(call step,scripts)
+	@shellcheck $(scripts)
+
+dependencies:
+	$(call step,licences$(,) bans and sources of what we depend on)
+	@tools/rust "$$(tools/install --cargo-deny)" --log-level error check bans licenses sources
+
+lint:
+	$(call step,lints)
+	@tools/lint
+
+unit:
+	$(call step,unit tests)
+	@$(cargo) test --locked --quiet --lib --bins
+
+whole:
+	$(call step,examples in the documentation)
+	@$(cargo) test --locked --quiet --doc
+	$(call step,tests of the whole)
+	@$(cargo) test --locked --test '*'

@@ -1,0 +1,290 @@
+use std::fmt;
+use std::str::FromStr;
+
+use rusqlite::{OptionalExtension as _, Row};
+use serde::{Deserialize, Serialize};
+
+use super::{StoreError, Tx, exists_already, read_back, stored, unsigned};
+use crate::clock::Timestamp;
+use crate::cloud::admission::{NodeState, Policy};
+use crate::wire::{MacAddr, Name, SystemUuid};
+
+/// How a configured node is sent to its disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LocalBoot {
+    /// What its firmware is known to need: `exit1` for UEFI, `sanboot` for BIOS.
+    #[default]
+    Auto,
+    /// iPXE ends with success; most firmware goes on to the next boot option.
+    Exit,
+    /// iPXE ends with an error, for firmware that shows its menu after a success (EDK II does).
+    Exit1,
+    /// iPXE starts the first disk itself, for a BIOS that hangs on `exit`.
+    Sanboot,
+}
+
+impl LocalBoot {
+    /// The way's name, as it is stored and shown.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Exit => "exit",
+            Self::Exit1 => "exit1",
+            Self::Sanboot => "sanboot",
+        }
+    }
+}
+
+impl fmt::Display for LocalBoot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for LocalBoot {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [Self::Auto, Self::Exit, Self::Exit1, Self::Sanboot].into_iter().find(|way| way.as_str() == text).ok_or(())
+    }
+}
+
+/// What tells one machine from another: hardware address and UUID together, at its site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeKey {
+    /// Site.
+    pub site: u32,
+    /// The interface that it boots from.
+    pub mac: MacAddr,
+    /// SMBIOS UUID, when it has one that tells it apart.
+    pub uuid: Option<SystemUuid>,
+}
+
+/// What a machine says of itself beside that; shown to people, never trusted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeFacts {
+    /// SMBIOS serial number.
+    pub serial: String,
+    /// Manufacturer and product.
+    pub product: String,
+}
+
+/// A node.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Its number.
+    pub id: i64,
+    /// What tells it apart.
+    pub key: NodeKey,
+    /// The short code that it shows on its console while it waits.
+    pub code: String,
+    /// Where it stands.
+    pub state: NodeState,
+    /// Why.
+    pub reason: String,
+    /// The host name that its machine config gives it.
+    pub hostname: Name,
+    /// What it says of itself.
+    pub facts: NodeFacts,
+    /// How it is sent to its disk.
+    pub local_boot: LocalBoot,
+    /// When it was first seen.
+    pub first_seen: Timestamp,
+    /// When its state changed last.
+    pub changed_at: Timestamp,
+}
+
+const COLUMNS: &str = "id, site, mac, uuid, code, state, reason, hostname, serial, product, local_boot, first_seen, changed_at";
+
+impl Tx<'_> {
+    /// The node of that key.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn node_by_key(&self, key: &NodeKey) -> Result<Option<Node>, StoreError> {
+        let mut statement = self.sql.prepare_cached(&format!("SELECT {COLUMNS} FROM node WHERE site = ?1 AND mac = ?2 AND uuid = ?3"))?;
+        let mut rows = statement.query((key.site, key.mac.to_string(), uuid_text(key.uuid)))?;
+        rows.next()?.map(read).transpose()
+    }
+
+    /// The node of that number.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn node(&self, id: i64) -> Result<Option<Node>, StoreError> {
+        let mut statement = self.sql.prepare_cached(&format!("SELECT {COLUMNS} FROM node WHERE id = ?1"))?;
+        let mut rows = statement.query([id])?;
+        rows.next()?.map(read).transpose()
+    }
+
+    /// All nodes, the newest last.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn nodes(&self) -> Result<Vec<Node>, StoreError> {
+        let mut statement = self.sql.prepare(&format!("SELECT {COLUMNS} FROM node ORDER BY id"))?;
+        let mut rows = statement.query([])?;
+        let mut nodes = Vec::new();
+        while let Some(row) = rows.next()? {
+            nodes.push(read(row)?);
+        }
+        Ok(nodes)
+    }
+
+    /// Nodes that a person may mean by `text`: a number, a code, a hardware address, a UUID or a host name.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn nodes_called(&self, text: &str) -> Result<Vec<Node>, StoreError> {
+        let code = text.to_ascii_uppercase();
+        let mac = text.parse::<MacAddr>().map(|mac| mac.to_string()).unwrap_or_default();
+        let uuid = text.parse::<SystemUuid>().map(|uuid| uuid.to_string()).unwrap_or_default();
+        let mut statement = self.sql.prepare(&format!(
+            "SELECT {COLUMNS} FROM node WHERE CAST(id AS TEXT) = ?1 OR code = ?2 OR (mac = ?3 AND ?3 <> '') OR (uuid = ?4 AND ?4 <> '') \
+             OR hostname = ?1 ORDER BY id"
+        ))?;
+        let mut rows = statement.query((text, code, mac, uuid))?;
+        let mut nodes = Vec::new();
+        while let Some(row) = rows.next()? {
+            nodes.push(read(row)?);
+        }
+        Ok(nodes)
+    }
+
+    /// Another node that has the same hardware address or the same UUID, at any site.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn node_colliding_with(&self, key: &NodeKey) -> Result<Option<Node>, StoreError> {
+        let mut statement = self.sql.prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM node WHERE (mac = ?2 OR (uuid = ?3 AND ?3 <> '')) AND NOT (site = ?1 AND mac = ?2 AND uuid = ?3) \
+             ORDER BY id LIMIT 1"
+        ))?;
+        let mut rows = statement.query((key.site, key.mac.to_string(), uuid_text(key.uuid)))?;
+        rows.next()?.map(read).transpose()
+    }
+
+    /// Records a machine that was never seen before, and returns its node.
+    ///
+    /// # Errors
+    /// When the code is taken, or the database's own.
+    pub fn add_node(
+        &self,
+        key: &NodeKey,
+        policy: Policy,
+        code: &str,
+        hostname: &Name,
+        facts: &NodeFacts,
+        now: Timestamp,
+    ) -> Result<Node, StoreError> {
+        let collision = self.node_colliding_with(key)?;
+        let state = policy.first_state(collision.is_some());
+        let reason = match (&collision, state) {
+            (Some(other), _) => format!("held: node {} has the same hardware address or UUID; a person must decide", other.id),
+            (None, NodeState::Approved) => "approved by the site's policy `auto`".to_owned(),
+            (None, _) => "new; waits for a person's approval".to_owned(),
+        };
+        self.sql
+            .execute(
+                "INSERT INTO node (site, mac, uuid, code, state, reason, hostname, serial, product, local_boot, first_seen, changed_at) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11)",
+                rusqlite::params![
+                    key.site,
+                    key.mac.to_string(),
+                    uuid_text(key.uuid),
+                    code,
+                    state.as_str(),
+                    reason,
+                    hostname.as_str(),
+                    facts.serial,
+                    facts.product,
+                    LocalBoot::default().as_str(),
+                    stored(now)
+                ],
+            )
+            .map_err(|error| exists_already(error, "node", code))?;
+        let id = self.sql.last_insert_rowid();
+        self.node(id)?.ok_or_else(|| StoreError::Unreadable { what: "node", value: id.to_string() })
+    }
+
+    /// Keeps what the machine says of itself now.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn set_node_facts(&self, id: i64, facts: &NodeFacts) -> Result<(), StoreError> {
+        self.sql
+            .prepare_cached("UPDATE node SET serial = ?2, product = ?3 WHERE id = ?1 AND (serial <> ?2 OR product <> ?3)")?
+            .execute((id, &facts.serial, &facts.product))?;
+        Ok(())
+    }
+
+    /// Moves the node to `state`. The state machine has judged the step before.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn set_node_state(&self, id: i64, state: NodeState, reason: &str, now: Timestamp) -> Result<(), StoreError> {
+        self.sql.prepare_cached("UPDATE node SET state = ?2, reason = ?3, changed_at = ?4 WHERE id = ?1")?.execute((
+            id,
+            state.as_str(),
+            reason,
+            stored(now),
+        ))?;
+        Ok(())
+    }
+
+    /// Gives the node a host name.
+    ///
+    /// # Errors
+    /// When another node of the site has it, or the database's own.
+    pub fn set_hostname(&self, node: &Node, hostname: &Name) -> Result<(), StoreError> {
+        let taken: Option<i64> = self
+            .sql
+            .query_row(
+                "SELECT id FROM node WHERE site = ?1 AND hostname = ?2 AND id <> ?3",
+                (node.key.site, hostname.as_str(), node.id),
+                |row| row.get(0),
+            )
+            .optional()?;
+        if taken.is_some() {
+            return Err(StoreError::Exists { kind: "node", name: hostname.to_string() });
+        }
+        self.sql.execute("UPDATE node SET hostname = ?2 WHERE id = ?1", (node.id, hostname.as_str()))?;
+        Ok(())
+    }
+
+    /// Says how the node is sent to its disk.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn set_local_boot(&self, id: i64, way: LocalBoot) -> Result<(), StoreError> {
+        self.sql.execute("UPDATE node SET local_boot = ?2 WHERE id = ?1", (id, way.as_str()))?;
+        Ok(())
+    }
+}
+
+fn uuid_text(uuid: Option<SystemUuid>) -> String {
+    uuid.map(|uuid| uuid.to_string()).unwrap_or_default()
+}
+
+fn read(row: &Row<'_>) -> Result<Node, StoreError> {
+    let uuid: String = row.get(3)?;
+    let way: String = row.get(10)?;
+    Ok(Node {
+        id: row.get(0)?,
+        key: NodeKey {
+            site: row.get(1)?,
+            mac: read_back("hardware address", row.get(2)?)?,
+            uuid: if uuid.is_empty() { None } else { Some(read_back("UUID", uuid)?) },
+        },
+        code: row.get(4)?,
+        state: read_back("node state", row.get(5)?)?,
+        reason: row.get(6)?,
+        hostname: read_back("host name", row.get(7)?)?,
+        facts: NodeFacts { serial: row.get(8)?, product: row.get(9)? },
+        local_boot: read_back("local boot", way)?,
+        first_seen: Timestamp(unsigned(row.get(11)?)),
+        changed_at: Timestamp(unsigned(row.get(12)?)),
+    })
+}

@@ -1,0 +1,92 @@
+use std::fmt;
+
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::rand::{SecureRandom as _, SystemRandom};
+
+use crate::secret::Secret;
+
+/// Seals what must not stand in the database in clear: AES-256-GCM under a key that is kept outside of it.
+///
+/// Each value is bound to where it stands, so that one can't be moved into another's place.
+pub struct StoreKey(LessSafeKey);
+
+/// Why a value can't be sealed or opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SealError {
+    /// The key is not 32 octets.
+    #[error("the store key must be 32 octets long")]
+    KeyLength,
+    /// The system has no randomness to give.
+    #[error("the system gave no random numbers")]
+    Randomness,
+    /// Another key sealed it, or it was changed.
+    #[error("it was sealed with another key, or changed since")]
+    Open,
+}
+
+impl StoreKey {
+    /// Takes a key of 32 octets.
+    ///
+    /// # Errors
+    /// When it has another length.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, SealError> {
+        UnboundKey::new(&AES_256_GCM, bytes).map(|key| Self(LessSafeKey::new(key))).map_err(|_| SealError::KeyLength)
+    }
+
+    /// Seals `secret` for the place that `place` names.
+    ///
+    /// # Errors
+    /// When the system has no randomness to give.
+    pub fn seal(&self, place: &str, secret: &Secret) -> Result<Vec<u8>, SealError> {
+        let mut nonce = [0; NONCE_LEN];
+        SystemRandom::new().fill(&mut nonce).map_err(|_| SealError::Randomness)?;
+        let mut sealed = secret.expose().to_vec();
+        self.0
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(place.as_bytes()), &mut sealed)
+            .map_err(|_| SealError::Randomness)?;
+        Ok([nonce.as_slice(), &sealed].concat())
+    }
+
+    /// Opens what was sealed for `place`.
+    ///
+    /// # Errors
+    /// When another key sealed it, it was sealed for another place, or it was changed.
+    pub fn open(&self, place: &str, sealed: &[u8]) -> Result<Secret, SealError> {
+        let (nonce, sealed) = sealed.split_first_chunk::<NONCE_LEN>().ok_or(SealError::Open)?;
+        let mut bytes = sealed.to_vec();
+        let opened = self
+            .0
+            .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(place.as_bytes()), &mut bytes)
+            .map_err(|_| SealError::Open)?;
+        Ok(Secret::new(opened.to_vec()))
+    }
+}
+
+impl fmt::Debug for StoreKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StoreKey(not shown)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn opens_only_with_its_key_in_its_place_unchanged() {
+        let key = StoreKey::from_bytes(&[1; 32]).unwrap();
+        let secret = Secret::from("cluster secret".to_owned());
+        let sealed = key.seal("cluster/1", &secret).unwrap();
+        assert!(!sealed.windows(7).any(|window| window == b"cluster"));
+        assert_eq!(key.open("cluster/1", &sealed), Ok(secret));
+        assert_eq!(key.open("cluster/2", &sealed), Err(SealError::Open));
+        assert_eq!(StoreKey::from_bytes(&[2; 32]).unwrap().open("cluster/1", &sealed), Err(SealError::Open));
+        for place in 0..sealed.len() {
+            let mut changed = sealed.clone();
+            changed[place] ^= 1;
+            assert_eq!(key.open("cluster/1", &changed), Err(SealError::Open));
+        }
+        assert_eq!(StoreKey::from_bytes(&[1; 31]).unwrap_err(), SealError::KeyLength);
+    }
+}

@@ -1,0 +1,179 @@
+use rusqlite::{OptionalExtension as _, Row};
+
+use super::{StoreError, Tx, exists_already, read_back, stored, unsigned};
+use crate::clock::Timestamp;
+use crate::cloud::admission::Policy;
+use crate::secret::Secret;
+use crate::wire::{Digest, Name};
+
+/// A site.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// Its number, which its tickets carry.
+    pub id: u32,
+    /// Its name.
+    pub name: Name,
+    /// The cluster that its nodes join.
+    pub cluster: i64,
+    /// How it lets new nodes in.
+    pub policy: Policy,
+    /// When its box joined.
+    pub joined_at: Option<Timestamp>,
+}
+
+const COLUMNS: &str = "id, name, cluster, policy, joined_at";
+
+impl Tx<'_> {
+    /// Adds a site and returns its number.
+    ///
+    /// # Errors
+    /// When there is one of that name, or the database's own.
+    pub fn add_site(&self, name: &Name, cluster: i64, policy: Policy, now: Timestamp) -> Result<u32, StoreError> {
+        self.sql
+            .execute(
+                "INSERT INTO site (name, cluster, policy, created_at) VALUES (?1, ?2, ?3, ?4)",
+                (name.as_str(), cluster, policy.as_str(), stored(now)),
+            )
+            .map_err(|error| exists_already(error, "site", name.as_str()))?;
+        let id = self.sql.last_insert_rowid();
+        u32::try_from(id).map_err(|_| StoreError::Unreadable { what: "site number", value: id.to_string() })
+    }
+
+    /// All sites, by name.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn sites(&self) -> Result<Vec<Site>, StoreError> {
+        let mut statement = self.sql.prepare(&format!("SELECT {COLUMNS} FROM site ORDER BY name"))?;
+        let mut rows = statement.query([])?;
+        let mut sites = Vec::new();
+        while let Some(row) = rows.next()? {
+            sites.push(read(row)?);
+        }
+        Ok(sites)
+    }
+
+    /// The site of that number.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn site(&self, id: u32) -> Result<Option<Site>, StoreError> {
+        let mut statement = self.sql.prepare_cached(&format!("SELECT {COLUMNS} FROM site WHERE id = ?1"))?;
+        let mut rows = statement.query([id])?;
+        rows.next()?.map(read).transpose()
+    }
+
+    /// Records a join token by the digest of its secret.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn add_join_token(&self, site: u32, secret: &Secret, expires_at: Timestamp) -> Result<(), StoreError> {
+        self.sql.execute(
+            "INSERT INTO join_token (secret_hash, site, expires_at) VALUES (?1, ?2, ?3)",
+            (Digest::of(secret.expose()).0, site, stored(expires_at)),
+        )?;
+        Ok(())
+    }
+
+    /// Uses up the join token: the site that it is for, if it is good and this is its first use.
+    ///
+    /// A box that lost the answer asks again with the same keys, and is answered again: `ticket_key` is the one that it proved to hold.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn use_join_token(&self, secret: &Secret, ticket_key: &[u8], now: Timestamp) -> Result<Result<Site, JoinTokenRefusal>, StoreError> {
+        let hash = Digest::of(secret.expose()).0;
+        let found = self
+            .sql
+            .prepare_cached("SELECT site, expires_at, used_at FROM join_token WHERE secret_hash = ?1")?
+            .query_row([hash], |row| Ok((row.get::<_, u32>(0)?, row.get::<_, i64>(1)?, row.get::<_, Option<i64>>(2)?)))
+            .optional()?;
+        let site = match found {
+            None => return Ok(Err(JoinTokenRefusal::Unknown)),
+            Some((site, _, Some(_))) if self.ticket_keys(site)?.iter().any(|known| known == ticket_key) => site,
+            Some((_, _, Some(_))) => return Ok(Err(JoinTokenRefusal::Used)),
+            Some((_, expires_at, None)) if expires_at < stored(now) => return Ok(Err(JoinTokenRefusal::Expired)),
+            Some((site, _, None)) => site,
+        };
+        self.sql.execute("UPDATE join_token SET used_at = ?2 WHERE secret_hash = ?1 AND used_at IS NULL", (hash, stored(now)))?;
+        self.sql.execute("UPDATE site SET joined_at = ?2 WHERE id = ?1", (site, stored(now)))?;
+        self.site(site)?.map(Ok).ok_or_else(|| StoreError::Unreadable { what: "site", value: site.to_string() })
+    }
+
+    /// Gives the site's box a ticket key; those of a box that it replaces are good no longer, nor are its certificates.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn replace_ticket_key(&self, site: u32, public_key: &[u8], now: Timestamp) -> Result<(), StoreError> {
+        self.sql.execute("DELETE FROM site_ticket_key WHERE site = ?1", [site])?;
+        self.sql.execute("DELETE FROM site_certificate WHERE site = ?1", [site])?;
+        self.sql
+            .execute("INSERT INTO site_ticket_key (site, public_key, added_at) VALUES (?1, ?2, ?3)", (site, public_key, stored(now)))?;
+        Ok(())
+    }
+
+    /// The keys that the site may sign tickets with.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn ticket_keys(&self, site: u32) -> Result<Vec<Vec<u8>>, StoreError> {
+        let mut statement = self.sql.prepare_cached("SELECT public_key FROM site_ticket_key WHERE site = ?1")?;
+        let keys = statement.query_map([site], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        Ok(keys)
+    }
+
+    /// Records a certificate that was signed for the site.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn add_certificate(&self, site: u32, fingerprint: Digest, now: Timestamp, expires_at: Timestamp) -> Result<(), StoreError> {
+        self.sql.execute("DELETE FROM site_certificate WHERE site = ?1 AND expires_at < ?2", (site, stored(now)))?;
+        self.sql.execute(
+            "INSERT INTO site_certificate (fingerprint, site, issued_at, expires_at) VALUES (?1, ?2, ?3, ?4)",
+            (fingerprint.to_string(), site, stored(now), stored(expires_at)),
+        )?;
+        Ok(())
+    }
+
+    /// The site that a client certificate stands for, if it is good.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn site_of_certificate(&self, fingerprint: Digest) -> Result<Option<Site>, StoreError> {
+        let site: Option<u32> = self
+            .sql
+            .prepare_cached("SELECT site FROM site_certificate WHERE fingerprint = ?1")?
+            .query_row([fingerprint.to_string()], |row| row.get(0))
+            .optional()?;
+        site.map(|site| self.site(site)).transpose().map(Option::flatten)
+    }
+}
+
+/// Why a join token does not work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JoinTokenRefusal {
+    /// This cloud did not make it.
+    #[error("this cloud knows no such join token")]
+    Unknown,
+    /// It was used.
+    #[error("the join token was used before")]
+    Used,
+    /// Its time is over.
+    #[error("the join token has expired")]
+    Expired,
+}
+
+fn read(row: &Row<'_>) -> Result<Site, StoreError> {
+    let policy = match row.get::<_, String>(3)?.as_str() {
+        "approve" => Policy::Approve,
+        "auto" => Policy::Auto,
+        other => return Err(StoreError::Unreadable { what: "admission policy", value: other.to_owned() }),
+    };
+    Ok(Site {
+        id: row.get(0)?,
+        name: read_back("site name", row.get(1)?)?,
+        cluster: row.get(2)?,
+        policy,
+        joined_at: row.get::<_, Option<i64>>(4)?.map(|at| Timestamp(unsigned(at))),
+    })
+}

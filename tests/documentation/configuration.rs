@@ -1,0 +1,107 @@
+//! The tables of docs/configuration.md have every key that the programs know, and no other.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use fairlead::cloud::config::CloudConfig;
+use fairlead::edge::config::EdgeConfig;
+use fairlead::failure::Failure;
+
+use super::{first_cells, read, section};
+
+/// Where a key that nobody knows is put, and the prefix of the keys that are known there.
+struct Place {
+    prefix: &'static str,
+    before: &'static str,
+}
+
+/// Asks the program's own loader which keys it knows, by way of its error about one that it does not.
+fn known_keys<T>(load: impl Fn(&std::path::Path) -> Result<T, Failure>, places: &[Place]) -> BTreeSet<String> {
+    let folder = std::env::temp_dir().join(format!("fairlead-documentation-{}-{}", std::process::id(), places.len()));
+    fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("configuration.toml");
+    let mut keys = BTreeSet::new();
+    for Place { prefix, before } in places {
+        fs::write(&file, format!("{before}\nno_such_key = 1\n")).unwrap();
+        let Err(failure) = load(&file) else { panic!("an unknown key was taken behind `{before}`") };
+        let text = failure.to_string();
+        let (_, expected) = text.split_once("unknown field `no_such_key`, expected ").unwrap_or_else(|| panic!("`{before}`: {text}"));
+        let expected = expected.lines().next().unwrap_or_default();
+        let names = expected.split('`').skip(1).step_by(2).map(|name| format!("{prefix}{name}"));
+        keys.extend(names);
+    }
+    fs::remove_dir_all(&folder).unwrap();
+    keys
+}
+
+/// The documented keys, and the tables that they stand in.
+fn documented_keys(heading: &str) -> (BTreeSet<String>, BTreeSet<String>) {
+    let document = read("docs/configuration.md");
+    let keys: BTreeSet<String> = first_cells(section(&document, heading)).into_iter().filter(|cell| !cell.contains('-')).collect();
+    let mut tables = BTreeSet::new();
+    for key in &keys {
+        let mut rest = key.as_str();
+        while let Some((table, _)) = rest.rsplit_once('.') {
+            rest = table.strip_suffix("[]").unwrap_or(table);
+            tables.insert(rest.to_owned());
+        }
+    }
+    (keys, tables)
+}
+
+fn compare(heading: &str, known: &BTreeSet<String>) {
+    let (documented, tables) = documented_keys(heading);
+    let missing: Vec<_> = known.iter().filter(|key| !documented.contains(*key) && !tables.contains(*key)).collect();
+    let invented: Vec<_> = documented.iter().filter(|key| !known.contains(*key)).collect();
+    assert!(missing.is_empty() && invented.is_empty(), "{heading}: not documented: {missing:?}; documented, but not known: {invented:?}");
+}
+
+#[test]
+fn every_key_of_cloud_toml_is_documented() {
+    let known = known_keys(
+        CloudConfig::load,
+        &[
+            Place { prefix: "", before: "" },
+            Place { prefix: "boot_plane.", before: "[boot_plane]" },
+            Place { prefix: "site_plane.", before: "[site_plane]" },
+        ],
+    );
+    compare("## cloud.toml", &known);
+}
+
+#[test]
+fn every_key_of_edge_toml_is_documented() {
+    let known = known_keys(
+        EdgeConfig::load,
+        &[
+            Place { prefix: "", before: "" },
+            Place { prefix: "interface[].", before: "[[interface]]" },
+            Place { prefix: "subnet[].", before: "[[subnet]]" },
+            Place { prefix: "subnet[].reservation[].", before: "[[subnet]]\n[[subnet.reservation]]" },
+            Place { prefix: "boot.", before: "[boot]" },
+        ],
+    );
+    compare("## edge.toml", &known);
+}
+
+#[test]
+fn what_the_readme_says_to_write_is_taken() {
+    let readme = read("README.md");
+    let folder = std::env::temp_dir().join(format!("fairlead-readme-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let mut seen = (0, 0);
+    for block in readme.split("```toml\n").skip(1) {
+        let text = block.split("```").next().unwrap_or_default();
+        let file = folder.join("configuration.toml");
+        fs::write(&file, text.replace("HOST", "boot.example")).unwrap();
+        if text.contains("[boot_plane]") {
+            CloudConfig::load(&file).unwrap();
+            seen.0 += 1;
+        } else {
+            EdgeConfig::load(&file).unwrap();
+            seen.1 += 1;
+        }
+    }
+    fs::remove_dir_all(&folder).unwrap();
+    assert_eq!(seen, (1, 2));
+}
