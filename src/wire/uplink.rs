@@ -10,6 +10,7 @@
 //!
 //! Errors are [`Refusal`] with a status of 4xx or 5xx.
 
+use std::fmt;
 use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
@@ -175,6 +176,21 @@ pub enum SiteEventKind {
     },
 }
 
+impl fmt::Display for SiteEventKind {
+    /// In words, for logs and timelines.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let machine = |arch: &Option<ClientArch>| arch.map_or_else(String::new, |arch| format!(" ({arch})"));
+        match self {
+            Self::Leased { address, seconds, arch } => write!(f, "leased {address} for {seconds} s{}", machine(arch)),
+            Self::ProxyAnswered { arch } => write!(f, "answered beside the site's DHCP server{}", machine(arch)),
+            Self::BootFileNamed { file, arch } => write!(f, "told to boot {file}{}", machine(arch)),
+            Self::FileServed { protocol, file, size, .. } => write!(f, "took {file} over {protocol}, {size} octets"),
+            Self::TicketMinted { uuid: Some(uuid) } => write!(f, "given a boot ticket (UUID {uuid})"),
+            Self::TicketMinted { uuid: None } => f.write_str("given a boot ticket (no UUID)"),
+        }
+    }
+}
+
 /// Why a request was refused.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Refusal {
@@ -182,4 +198,20 @@ pub struct Refusal {
     pub error: String,
     /// What to do about it.
     pub hint: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_happened_is_told_in_words() {
+        let leased = SiteEventKind::Leased { address: Ipv4Addr::new(192, 0, 2, 100), seconds: 3600, arch: Some(ClientArch::X64_UEFI) };
+        assert_eq!(leased.to_string(), "leased 192.0.2.100 for 3600 s (x64-uefi)");
+        let named = SiteEventKind::BootFileNamed { file: "snponly.efi".to_owned(), arch: None };
+        assert_eq!(named.to_string(), "told to boot snponly.efi");
+        let served = SiteEventKind::FileServed { protocol: "tftp".to_owned(), file: "a".to_owned(), size: 3, sha256: Digest([0; 32]) };
+        assert_eq!(served.to_string(), "took a over tftp, 3 octets");
+        assert_eq!(SiteEventKind::TicketMinted { uuid: None }.to_string(), "given a boot ticket (no UUID)");
+    }
 }

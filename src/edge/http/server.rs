@@ -309,7 +309,7 @@ impl HandedOver {
     fn report(&self, to: &dyn ServedFiles) {
         let all = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         for served in all {
-            tracing::info!(peer = %served.peer, file = %served.file, size = served.size, "sent over HTTP");
+            tracing::debug!(peer = %served.peer, file = %served.file, size = served.size, "sent over HTTP");
             to.file_served(served);
         }
     }

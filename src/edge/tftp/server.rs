@@ -394,7 +394,7 @@ fn report(shared: &Shared, peer: SocketAddrV4, transfer: &Transfer, begun: Times
         Some(Ending::Whole) => {
             let now = clock::now();
             let milliseconds = u64::try_from(shared.now().since(begun).as_millis()).unwrap_or(u64::MAX);
-            tracing::info!(%peer, file = name, size = file.size(), block_size, window, milliseconds, "sent over TFTP");
+            tracing::debug!(%peer, file = name, size = file.size(), block_size, window, milliseconds, "sent over TFTP");
             shared.served.file_served(FileServed::whole(now, *peer.ip(), Protocol::Tftp, file));
         }
         Some(Ending::ByReader(error)) => {

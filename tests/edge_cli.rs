@@ -1,0 +1,268 @@
+//! What `fairlead-edge` says, word for word: every message names the thing, the cause and the remedy.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot prepare its ground fails by ending")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use fairlead::clock::Timestamp;
+use fairlead::edge::identity::{Identity, Parts};
+use fairlead::edge::state::StateDir;
+use fairlead::pki::request::{TicketKey, TlsKey};
+use fairlead::secret::Secret;
+use fairlead::wire::{Digest, JoinToken};
+
+/// A folder with a configuration and a state folder, removed at the end of the test.
+struct Edge {
+    folder: PathBuf,
+}
+
+impl Edge {
+    fn new(name: &str, config: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("fairlead-cli-{name}-{}", std::process::id()));
+        drop(fs::remove_dir_all(&folder));
+        fs::create_dir_all(&folder).unwrap();
+        let edge = Self { folder };
+        fs::write(edge.path("edge.toml"), format!("state_dir = \"{}\"\n{config}", edge.path("state").display())).unwrap();
+        edge
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fairlead-edge"));
+        command.args(arguments).env_clear().env("FAIRLEAD_EDGE_CONFIG", self.path("edge.toml")).env("FAIRLEAD_LOG", "error");
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> (i32, String, String) {
+        self.told(&self.command(arguments).output().unwrap())
+    }
+
+    /// Exit code, standard output and standard error, with the folder's name taken out.
+    fn told(&self, output: &Output) -> (i32, String, String) {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap().replace(self.folder.to_str().unwrap(), "FOLDER");
+        (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+    }
+
+    fn refuses(&self, arguments: &[&str], expected: &str) {
+        assert_eq!(self.run(arguments), (1, String::new(), format!("{expected}\n")), "{arguments:?}");
+    }
+
+    fn state(&self) -> StateDir {
+        StateDir::open(&self.path("state")).unwrap()
+    }
+
+    /// Joins the box to a cloud that is not there.
+    fn with_identity(self, days: i64) -> Self {
+        let tls_key = TlsKey::generate().unwrap();
+        let der = rustls::pki_types::PrivatePkcs8KeyDer::from(tls_key.pkcs8().expose());
+        let pair = rcgen::KeyPair::from_pkcs8_der_and_sign_algo(&der, &rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+        let mut parameters = rcgen::CertificateParams::new(vec!["plant-1".to_owned()]).unwrap();
+        parameters.not_before = time::OffsetDateTime::now_utc() - time::Duration::days(30);
+        parameters.not_after = time::OffsetDateTime::now_utc() + time::Duration::days(days);
+        let pem = parameters.self_signed(&pair).unwrap().pem();
+        let parts = Parts {
+            site: "plant-1".parse().unwrap(),
+            site_number: 7,
+            url: "https://127.0.0.1:1".to_owned(),
+            root_pem: pem.clone(),
+            chain_pem: pem,
+            tls_key,
+            ticket_key: TicketKey::generate().unwrap(),
+        };
+        self.state().store_identity(&Identity::new(parts).unwrap()).unwrap();
+        self
+    }
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        drop(fs::remove_dir_all(&self.folder));
+    }
+}
+
+fn token(url: &str, expires: u64) -> String {
+    JoinToken { url: url.to_owned(), secret: Secret::new(vec![7; 32]), root: Digest([1; 32]), expires_at: Timestamp::from_secs(expires) }
+        .expose()
+}
+
+const NOBODY_THERE: &str = "[[interface]]\nname = \"fl-none0\"\nmode = \"proxy\"\naddress = \"192.0.2.1\"\n";
+
+#[test]
+fn help_names_every_command_and_the_exit_codes() {
+    let edge = Edge::new("help", "");
+    let (code, help, _) = edge.run(&["--help"]);
+    assert_eq!(code, 0);
+    for word in ["join", "check", "run", "completions", "man", "--config", "FAIRLEAD_EDGE_CONFIG", "First steps:", "Exit code: 0"] {
+        assert!(help.contains(word), "{word}: {help}");
+    }
+    let (code, _, error) = edge.run(&["serve"]);
+    assert!(code == 2 && error.starts_with("error: unrecognized subcommand 'serve'"), "{error}");
+}
+
+#[test]
+fn completions_and_man_page_are_written() {
+    let edge = Edge::new("completions", "");
+    for shell in ["bash", "zsh", "fish"] {
+        let (code, script, _) = edge.run(&["completions", shell]);
+        assert!(code == 0 && script.contains("fairlead-edge") && script.contains("token-file"), "{shell}");
+    }
+    let (code, page, _) = edge.run(&["man"]);
+    assert!(code == 0 && page.contains(".TH fairlead-edge 1") && page.contains("fairlead\\-edge\\-join"), "{page}");
+}
+
+#[test]
+fn missing_configuration_is_named() {
+    let edge = Edge::new("no-config", "");
+    fs::remove_file(edge.path("edge.toml")).unwrap();
+    for command in ["run", "check"] {
+        edge.refuses(
+            &[command],
+            "error: cannot read the edge configuration file `FOLDER/edge.toml`\n  caused by: No such file or directory (os error 2)\n\
+             hint: name the file with --config, or create it; `config/` in the source tree has commented examples",
+        );
+    }
+}
+
+#[test]
+fn wrong_configuration_is_told_with_file_line_and_what_is_allowed() {
+    let edge = Edge::new("bad-config", "log_format = \"xml\"\n");
+    edge.refuses(
+        &["check"],
+        "error: FOLDER/edge.toml:2: unknown variant `xml`, expected `text` or `json`\n  caused by: TOML parse error at line 2, column 14\n      \
+         |\n    2 | log_format = \"xml\"\n      |              ^^^^^\n    unknown variant `xml`, expected `text` or `json`",
+    );
+}
+
+#[test]
+fn join_without_a_usable_token_says_what_is_wrong_with_it() {
+    let edge = Edge::new("token", "");
+    edge.refuses(
+        &["join"],
+        "error: there is no join token\nhint: make one with `fairlead-cloud site add` in the cloud and give it with --token-file FILE, --token TOKEN or \
+         FAIRLEAD_JOIN_TOKEN",
+    );
+    edge.refuses(
+        &["join", "--token", "fairlead-join-1.abc"],
+        "error: the join token is malformed\n  caused by: this is not a join token: it must begin with `fairlead-join-1.` and be copied whole\n\
+         hint: copy it whole, on one line, as `fairlead-cloud site add` or `fairlead-cloud site token` printed it",
+    );
+    edge.refuses(
+        &["join", "--token-file", "/nonexistent/token"],
+        "error: cannot read the join token from `/nonexistent/token`\n  caused by: No such file or directory (os error 2)\n\
+         hint: name the file that holds what `fairlead-cloud site add` printed",
+    );
+    let (code, _, error) = edge.run(&["join", "--token", &token("https://127.0.0.1:1", 1_000_000_000)]);
+    let expected = "error: the join token expired at 2001-09-09T01:46:40Z; this box's clock says ";
+    assert!(code == 1 && error.starts_with(expected) && error.contains("\nhint: if the box's clock is right, make a new token"), "{error}");
+    assert!(!edge.path("state/identity.json").exists() && !edge.path("state/joining.json").exists());
+}
+
+#[test]
+fn join_says_that_nobody_answers_and_takes_the_token_from_file_or_environment() {
+    let edge = Edge::new("unreachable", "");
+    let token = token("https://127.0.0.1:1", 4_000_000_000);
+    let expected = "error: cannot reach the cloud at 127.0.0.1:1\n  caused by: Connection refused (os error 111)\n\
+                    hint: nothing listens there: is `fairlead-cloud serve` running, and is the address its site plane's?";
+    fs::write(edge.path("token"), format!("{token}\n")).unwrap();
+    edge.refuses(&["join", "--token-file", edge.path("token").to_str().unwrap()], expected);
+    let output = edge.command(&["join"]).env("FAIRLEAD_JOIN_TOKEN", &token).output().unwrap();
+    assert_eq!(edge.told(&output), (1, String::new(), format!("{expected}\n")));
+    assert!(!edge.path("state/joining.json").exists(), "keys for a token that was never shown are of no use");
+}
+
+#[test]
+fn box_that_has_joined_is_not_joined_over() {
+    let edge = Edge::new("joined", "").with_identity(30);
+    let before = fs::read(edge.path("state/identity.json")).unwrap();
+    edge.refuses(
+        &["join", "--token", &token("https://127.0.0.1:1", 4_000_000_000)],
+        "error: this box has joined already: it is site `plant-1` of https://127.0.0.1:1\n\
+         hint: to give the box a new identity on purpose, add --replace",
+    );
+    assert_eq!(fs::read(edge.path("state/identity.json")).unwrap(), before);
+}
+
+#[test]
+fn run_needs_an_interface_and_an_identity() {
+    let edge = Edge::new("bare", "");
+    edge.refuses(
+        &["run"],
+        "error: no interface is served\nhint: add an `[[interface]]` section with `mode = \"server\"` or `mode = \"proxy\"` to edge.toml; config/edge.toml in \
+         the source tree has a commented example",
+    );
+    let edge = Edge::new("bare", NOBODY_THERE);
+    edge.refuses(
+        &["run"],
+        "error: this box has not joined a cloud\nhint: make a token with `fairlead-cloud site add NAME` in the cloud, then run \
+         `fairlead-edge join --token-file FILE` here",
+    );
+}
+
+#[test]
+fn run_on_an_interface_that_does_not_exist_starts_nothing() {
+    let edge = Edge::new("interface", NOBODY_THERE).with_identity(30);
+    edge.refuses(
+        &["run"],
+        "error: network interface `fl-none0` does not exist\nhint: `ip link` lists the interfaces; put the right name into `[[interface]]`, or set its mode to \
+         \"off\"",
+    );
+}
+
+#[test]
+fn damaged_state_is_named_and_not_started_over() {
+    let edge = Edge::new("damaged", NOBODY_THERE).with_identity(30);
+    let damage = |file: &str, start: &str, hint: &str| {
+        let path = edge.path(file);
+        let whole = fs::read(&path).ok();
+        fs::create_dir_all(path.parent().unwrap_or_else(|| Path::new("/"))).unwrap();
+        fs::write(&path, "{\"spool\": 1}\n").unwrap();
+        let (code, _, error) = edge.run(&["run"]);
+        assert!(code == 1 && error.starts_with(start) && error.contains(hint), "{file}: {error}");
+        assert_eq!(fs::read(&path).unwrap(), b"{\"spool\": 1}\n");
+        match whole {
+            Some(whole) => fs::write(&path, whole).unwrap(),
+            None => fs::remove_file(&path).unwrap(),
+        }
+    };
+    damage("state/identity.json", "error: `FOLDER/state/identity.json` is damaged\n", "hint: restore the file from a backup, or");
+    damage("state/settings.json", "error: `FOLDER/state/settings.json` is damaged\n", "hint: move the file away: the box fetches");
+    damage("state/spool/spool.json", "error: `FOLDER/state/spool/spool.json` is damaged: ", "hint: move the folder `spool` away");
+}
+
+#[test]
+fn second_run_on_one_state_folder_is_refused() {
+    let edge = Edge::new("locked", NOBODY_THERE).with_identity(30);
+    let _held = edge.state().lock().unwrap();
+    edge.refuses(
+        &["run"],
+        "error: another fairlead-edge uses the state folder `FOLDER/state`\nhint: stop the other one first (`systemctl stop fairlead-edge`, or end its process)",
+    );
+}
+
+#[test]
+fn check_tells_what_is_in_order_and_what_is_not() {
+    let edge = Edge::new("check", NOBODY_THERE);
+    let (code, out, error) = edge.run(&["check"]);
+    assert_eq!(code, 1);
+    assert!(out.starts_with("ok: configuration `FOLDER/edge.toml`\nerror: network interface `fl-none0` does not exist\n"), "{out}");
+    assert!(out.contains("\nerror: the state folder `FOLDER/state` does not exist\nhint: `fairlead-edge join` makes it"), "{out}");
+    assert_eq!(error, "error: this box can't run: 2 things are not in order\nhint: they are told above, with what to do about each\n");
+
+    let edge = Edge::new("check", NOBODY_THERE).with_identity(-1);
+    let (code, out, _) = edge.run(&["check"]);
+    assert_eq!(code, 1);
+    assert!(
+        out.contains("\nok: identity: site `plant-1` (number 7) of https://127.0.0.1:1\nerror: the site's certificate is over since "),
+        "{out}"
+    );
+
+    let edge = Edge::new("check", NOBODY_THERE).with_identity(10);
+    let (_, out, _) = edge.run(&["check"]);
+    assert!(out.contains("\nok: certificate until ") && out.contains("(9 days 23 hours left)"), "{out}");
+    assert!(out.contains("\nnote: no settings yet: `fairlead-edge run` fetches them"), "{out}");
+}
