@@ -284,7 +284,7 @@ pub(crate) mod tests {
     #[test]
     fn is_refused_when_the_certificate_is_for_another_key() {
         let (one, other) = (example("plant-1"), example("plant-2"));
-        let error = one.renewed(TlsKey::generate().unwrap(), other.chain_pem.clone()).unwrap_err();
+        let error = one.renewed(TlsKey::generate().unwrap(), other.chain_pem).unwrap_err();
         assert!(matches!(error, IdentityError::Key(KeyError::Mismatch(_))), "{error:?}");
     }
 

@@ -23,7 +23,8 @@ struct Parameters {
 impl Parameters {
     fn from_environment() -> Result<Self> {
         let value = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let wrong = |name: &str, value: &str, allowed: &str| Failure::new(format!("{name}={value} is not known")).hint(format!("use {allowed}"));
+        let wrong =
+            |name: &str, value: &str, allowed: &str| Failure::new(format!("{name}={value} is not known")).hint(format!("use {allowed}"));
         let nodes = match value("NODES") {
             None => 1,
             Some(text) => match text.parse() {

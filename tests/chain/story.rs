@@ -88,7 +88,9 @@ impl Step {
             Self::Approved => "`fairlead-cloud node approve` failed",
             Self::KernelFetched => "the node did not ask again after the approval, or the kernel in the cloud is damaged",
             Self::InitramfsFetched => "the download broke off, or the node has too little memory",
-            Self::ConfigFetched => "the kernel did not start, got no address, or does not trust the cloud's certificate; the console says which",
+            Self::ConfigFetched => {
+                "the kernel did not start, got no address, or does not trust the cloud's certificate; the console says which"
+            }
             Self::ConfigComplete => "what the node got is not what the cloud handed out, or is no machine config",
             Self::Installed => "the disk in the machine config is not there, or is too small",
             Self::RunsFromDisk => "the firmware does not boot the disk, or iPXE did not give up its place to it",

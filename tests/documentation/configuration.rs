@@ -6,6 +6,7 @@ use std::fs;
 use fairlead::cloud::config::CloudConfig;
 use fairlead::edge::config::EdgeConfig;
 use fairlead::failure::Failure;
+use fairlead::wire::ClientArch;
 
 use super::{first_cells, read, section};
 
@@ -37,7 +38,7 @@ fn known_keys<T>(load: impl Fn(&std::path::Path) -> Result<T, Failure>, places: 
 /// The documented keys, and the tables that they stand in.
 fn documented_keys(heading: &str) -> (BTreeSet<String>, BTreeSet<String>) {
     let document = read("docs/configuration.md");
-    let keys: BTreeSet<String> = first_cells(section(&document, heading)).into_iter().filter(|cell| !cell.contains('-')).collect();
+    let keys: BTreeSet<String> = first_cells(section(&document, heading)).into_iter().filter(|cell| !is_architecture(cell)).collect();
     let mut tables = BTreeSet::new();
     for key in &keys {
         let mut rest = key.as_str();
@@ -47,6 +48,11 @@ fn documented_keys(heading: &str) -> (BTreeSet<String>, BTreeSet<String>) {
         }
     }
     (keys, tables)
+}
+
+/// The table of boot files has architectures in its first column.
+fn is_architecture(cell: &str) -> bool {
+    (0..=u16::from(u8::MAX)).any(|number| ClientArch(number).name() == Some(cell))
 }
 
 fn compare(heading: &str, known: &BTreeSet<String>) {

@@ -1,5 +1,7 @@
 //! Holds the documents against the programs: what a reader is told must be what is there.
 
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a failed expectation is how a test reports")]
+
 mod commands;
 mod configuration;
 mod ports;

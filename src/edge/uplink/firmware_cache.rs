@@ -102,7 +102,10 @@ impl FirmwareCache {
             return Err(FirmwareError::TooLarge { name: file.name.clone(), size: file.size });
         }
         let path = format!("/site/v1/firmware/{}", file.sha256);
-        let bytes = client.download(&path, file.size).await.map_err(|source| FirmwareError::Fetch { name: file.name.clone(), source: Box::new(source) })?;
+        let bytes = client
+            .download(&path, file.size)
+            .await
+            .map_err(|source| FirmwareError::Fetch { name: file.name.clone(), source: Box::new(source) })?;
         self.keep(file, &bytes)?;
         tracing::info!(file = file.name, size = file.size, sha256 = %file.sha256, "fetched firmware from the cloud");
         Ok(bytes)

@@ -40,7 +40,8 @@ pub enum SettingsError {
 impl SettingsError {
     fn remedy(&self) -> String {
         match self {
-            Self::Fetch(source) | Self::Firmware(FirmwareError::Fetch { source, .. }) => source.remedy(),
+            Self::Fetch(source) => source.remedy(),
+            Self::Firmware(FirmwareError::Fetch { source, .. }) => source.remedy(),
             Self::Firmware(FirmwareError::Store { .. }) | Self::Store(_) => {
                 "make room on the state folder's disk, and see that it is writable".to_owned()
             }

@@ -54,8 +54,7 @@ impl FinishedCapture {
     }
 
     fn frames(&self, filter: &str) -> Result<Vec<u64>> {
-        let listing =
-            run(Command::new("tshark").args(["-n", "-T", "fields", "-e", "frame.number", "-Y", filter, "-r"]).arg(&self.file))?;
+        let listing = run(Command::new("tshark").args(["-n", "-T", "fields", "-e", "frame.number", "-Y", filter, "-r"]).arg(&self.file))?;
         let numbers: std::result::Result<Vec<u64>, _> = listing.lines().map(|line| line.trim().parse()).collect();
         numbers.map_err(|error| Failure::new(format!("tshark answered with something else than frame numbers: {listing}")).cause(&error))
     }

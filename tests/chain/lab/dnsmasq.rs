@@ -24,7 +24,15 @@ impl Dnsmasq {
         station.configure("addr add 192.0.2.2/24 dev eth0")?;
         let mut command = station.command("dnsmasq");
         command
-            .args(["--no-daemon", "--conf-file=/dev/null", "--port=0", "--interface=eth0", "--bind-interfaces", "--leasefile-ro", "--log-dhcp"])
+            .args([
+                "--no-daemon",
+                "--conf-file=/dev/null",
+                "--port=0",
+                "--interface=eth0",
+                "--bind-interfaces",
+                "--leasefile-ro",
+                "--log-dhcp",
+            ])
             .args(["--dhcp-range=192.0.2.100,192.0.2.199,1h", &format!("--dhcp-option=option:router,{EDGE_ADDRESS}")])
             .args(more);
         let mut daemon = Daemon::start("dnsmasq", &mut command, &directory.join("dnsmasq.log"))?;

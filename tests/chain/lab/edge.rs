@@ -61,7 +61,9 @@ impl Edge {
         let before = LogFile::new(&self.log).from_here();
         let mut command = namespace.command(env!("CARGO_BIN_EXE_fairlead-edge"));
         let mut daemon = Daemon::start("fairlead-edge", command.arg("--config").arg(&self.config).arg("run"), &self.log)?;
-        for (step, line) in [("the edge serves its site", "serves its site"), ("the edge has the site's settings and firmware", "are in use")] {
+        for (step, line) in
+            [("the edge serves its site", "serves its site"), ("the edge has the site's settings and firmware", "are in use")]
+        {
             before.wait_while(step, line, Duration::from_secs(60), &mut || daemon.has_ended())?;
         }
         self.daemon = Some(daemon);

@@ -86,7 +86,8 @@ impl PackageCache {
         let is_package = |path: &Path| path.extension().is_some_and(|extension| extension == "deb");
         let archive = find_file(&directory, &is_package);
         let file_name = archive.as_deref().and_then(Path::file_name).and_then(|name| name.to_str()).map(str::to_owned);
-        let file_name = file_name.ok_or_else(|| Failure::new(format!("the cache `{}` is damaged", directory.display())).hint("remove it"))?;
+        let file_name =
+            file_name.ok_or_else(|| Failure::new(format!("the cache `{}` is damaged", directory.display())).hint("remove it"))?;
         Ok(Package { file_name, root: directory.join("root") })
     }
 
@@ -109,8 +110,10 @@ impl PackageCache {
 
     fn fetch(&mut self, name: &str, directory: &Path) -> Result<()> {
         self.refresh_lists()?;
-        run(self.apt("apt-get").args(["-q", "download", name]).current_dir(directory)).map_err(|error| missing(name).because(error.to_string()))?;
-        let archive = find_file(directory, &|path| path.extension().is_some_and(|extension| extension == "deb")).ok_or_else(|| missing(name))?;
+        run(self.apt("apt-get").args(["-q", "download", name]).current_dir(directory))
+            .map_err(|error| missing(name).because(error.to_string()))?;
+        let archive =
+            find_file(directory, &|path| path.extension().is_some_and(|extension| extension == "deb")).ok_or_else(|| missing(name))?;
         run(Command::new("dpkg-deb").arg("-x").arg(archive).arg(directory.join("root")))?;
         Ok(())
     }

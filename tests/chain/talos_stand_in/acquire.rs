@@ -19,10 +19,8 @@ const EMBEDDED: &str = "/embedded.yaml";
 /// Documents of the sources before it count until it is found: trusted roots from `talos.config.early` are in force for the download.
 pub(crate) fn machine_config(arguments: &KernelArguments) -> Result<Option<(&'static str, MachineConfig)>> {
     let mut so_far: Option<MachineConfig> = None;
-    let local: [(&'static str, Option<Vec<u8>>); 2] = [
-        ("embedded", fs::read(EMBEDDED).ok()),
-        ("talos.config.early", encoded(arguments, "talos.config.early")?),
-    ];
+    let local: [(&'static str, Option<Vec<u8>>); 2] =
+        [("embedded", fs::read(EMBEDDED).ok()), ("talos.config.early", encoded(arguments, "talos.config.early")?)];
     for (source, bytes) in local {
         let Some(bytes) = bytes else { continue };
         let config = MachineConfig::parse(&bytes).map_err(|error| format!("{source}: {error}"))?;

@@ -43,11 +43,8 @@ pub(crate) fn to_disk(target: &str, config: &MachineConfig) -> Result<()> {
     let fail = |error: io::Error| format!("cannot install to {target}: {error}");
     let mut disk = OpenOptions::new().read(true).write(true).open(target).map_err(fail)?;
     let sectors = disk.seek(SeekFrom::End(0)).map_err(fail)? / SECTOR;
-    let boot_size: u64 = fs::read_to_string(BOOT_IMAGE_SIZE)
-        .map_err(fail)?
-        .trim()
-        .parse()
-        .map_err(|_| format!("{BOOT_IMAGE_SIZE} is not a number"))?;
+    let boot_size: u64 =
+        fs::read_to_string(BOOT_IMAGE_SIZE).map_err(fail)?.trim().parse().map_err(|_| format!("{BOOT_IMAGE_SIZE} is not a number"))?;
     let boot_sectors = boot_size.div_ceil(SECTOR);
     let state_first = BOOT_FIRST.saturating_add(boot_sectors).next_multiple_of(BOOT_FIRST);
     if state_first.saturating_add(STATE_SECTORS).saturating_add(ENTRY_SECTORS).saturating_add(1) > sectors {

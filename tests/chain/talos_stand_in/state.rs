@@ -27,7 +27,11 @@ pub(crate) fn read(partition: &Path) -> Result<Option<Vec<u8>>> {
     file.read_exact(&mut digest).map_err(fail)?;
     let mut bytes = Vec::new();
     file.take(u64::from_be_bytes(length).min(LARGEST)).read_to_end(&mut bytes).map_err(fail)?;
-    if Digest::of(&bytes) == Digest(digest) { Ok(Some(bytes)) } else { Err(format!("{}: the config does not match its digest", partition.display())) }
+    if Digest::of(&bytes) == Digest(digest) {
+        Ok(Some(bytes))
+    } else {
+        Err(format!("{}: the config does not match its digest", partition.display()))
+    }
 }
 
 /// Writes the config where `partition` stands.

@@ -26,8 +26,10 @@ const UUID: SystemUuid = SystemUuid([0x7a, 0x11, 0xaf, 0x0e, 0x5e, 0xed, 0x4b, 0
 fn ask_for_script(lab: &Lab, station: &Impostor, boot_url: &str, ticket: &str, mac: MacAddr) -> Result<(u16, String)> {
     let root = lab.cloud.root_certificate();
     let mac = mac.to_string().replace(':', "-");
-    let url =
-        format!("{boot_url}/boot/v1/script?mac={mac}&uuid={}&serial=LAB-0099&manufacturer=Fairlead&product=Impostor&arch=x86_64&platform=efi", station.uuid());
+    let url = format!(
+        "{boot_url}/boot/v1/script?mac={mac}&uuid={}&serial=LAB-0099&manufacturer=Fairlead&product=Impostor&arch=x86_64&platform=efi",
+        station.uuid()
+    );
     station.curl(&["--cacert", &root.to_string_lossy(), "--header", &format!("Authorization: Bearer {ticket}"), &url])
 }
 

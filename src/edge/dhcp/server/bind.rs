@@ -23,21 +23,28 @@ pub(super) struct Port {
 pub(super) fn open_ports(config: &DhcpConfig) -> Result<Vec<Port>, Failure> {
     let mut ports = Vec::new();
     for (place, interface) in config.interfaces().iter().enumerate() {
-        let system = check_interface(config, interface)?;
-        let numbers: &[u16] = match interface.mode {
-            Mode::Server => &[SERVER_PORT],
-            Mode::Proxy => &[SERVER_PORT, PXE_PORT],
-        };
-        for number in numbers {
-            let socket = DeviceSocket::bind(&interface.name, *number).map_err(|error| port_failure(&error, &interface.name, *number))?;
-            let frames = match interface.mode {
-                Mode::Server => open_frames(&system)?,
-                Mode::Proxy => None,
-            };
-            let (name, address) = (interface.name.clone(), interface.address);
-            ports.push(Port { interface: InterfaceId(place), name, address, number: *number, socket, frames });
-        }
+        ports.append(&mut open_interface(config, InterfaceId(place), interface)?);
         tracing::info!("DHCP on `{}` as {:?}, {}", interface.name, interface.mode, interface.address);
+    }
+    Ok(ports)
+}
+
+/// Opens the ports of one interface, once it is what the configuration says of it.
+pub(super) fn open_interface(config: &DhcpConfig, id: InterfaceId, interface: &Interface) -> Result<Vec<Port>, Failure> {
+    let system = check_interface(config, interface)?;
+    let numbers: &[u16] = match interface.mode {
+        Mode::Server => &[SERVER_PORT],
+        Mode::Proxy => &[SERVER_PORT, PXE_PORT],
+    };
+    let mut ports = Vec::new();
+    for number in numbers {
+        let socket = DeviceSocket::bind(&interface.name, *number).map_err(|error| port_failure(&error, &interface.name, *number))?;
+        let frames = match interface.mode {
+            Mode::Server => open_frames(&system)?,
+            Mode::Proxy => None,
+        };
+        let (name, address) = (interface.name.clone(), interface.address);
+        ports.push(Port { interface: id, name, address, number: *number, socket, frames });
     }
     Ok(ports)
 }

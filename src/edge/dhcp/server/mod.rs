@@ -15,8 +15,8 @@ use tokio::task::JoinSet;
 
 use self::bind::Port;
 use super::action::{Action, Commit, Destination, DropReason, Fresh, Ingress, Outcome, Outgoing};
-use super::config::DhcpConfig;
-use super::{BootSettings, CLIENT_PORT, Engine};
+use super::config::{DhcpConfig, Interface};
+use super::{BootSettings, CLIENT_PORT, Engine, InterfaceId};
 use crate::clock;
 use crate::edge::lease::{Journal, JournalError, Receipt};
 use crate::edge::socket;
@@ -53,6 +53,15 @@ const WAITING: usize = 4096;
 
 /// The longest datagram that is looked at: more than fits any network's frame. Options can't say more than this in good faith.
 const LONGEST_DATAGRAM: usize = 9216;
+
+/// Whether an interface is there as the configuration says and its DHCP ports are free; they are taken and given back. Must be
+/// called within a tokio runtime.
+///
+/// # Errors
+/// What [`Server::bind`] would refuse.
+pub fn check_interface(config: &DhcpConfig, interface: &Interface) -> Result<(), Failure> {
+    bind::open_interface(config, InterfaceId(0), interface).map(drop)
+}
 
 impl Server {
     /// Opens all ports, checks the interfaces against the configuration, and reads the leases from `folder`, which is made
@@ -190,7 +199,7 @@ impl Shared {
                     }
                 }
                 Action::Report(event) => {
-                    tracing::info!(mac = %event.mac, boot = %event.boot, what = ?event.what, "dhcp");
+                    tracing::info!(mac = %event.mac, boot = %event.boot, "{}", event.what);
                     if reports.try_send(event).is_err() {
                         tracing::warn!("a report to the cloud is lost: too many wait already");
                     }
