@@ -52,15 +52,25 @@ pub(super) fn acquire<'a>(manifest: &'a Manifest, sources: Sources<'_>, progress
 /// Asks the suites for the packages, newest first, and leaves the one that is found in the cache.
 fn fetch<'a>(manifest: &'a Manifest, sources: Sources<'_>, progress: &dyn Fn(&str)) -> Result<&'a Package, FirmwareError> {
     // A suite's list is some ten megabytes, so each suite is opened once, however many packages name it.
-    let mut suites: BTreeMap<&str, Suite> = BTreeMap::new();
+    let mut suites: BTreeMap<&str, Option<Suite>> = BTreeMap::new();
     let mut found = Vec::new();
+    let mut failed = None;
     for package in manifest.newest_first() {
         for name in &package.suites {
             if !suites.contains_key(name.as_str()) {
                 progress(&format!("reading the package list of Debian {name} with apt-get (about 10 MB)"));
-                suites.insert(name, Suite::open(name, sources.mirror)?);
+                let suite = match Suite::open(name, sources.mirror) {
+                    Ok(suite) => Some(suite),
+                    // A suite can leave the mirror as a version can leave a suite; another one may do.
+                    Err(error @ FirmwareError::PackageClient { .. }) => {
+                        failed.get_or_insert(error);
+                        None
+                    }
+                    Err(error) => return Err(error),
+                };
+                suites.insert(name, suite);
             }
-            let Some(suite) = suites.get(name.as_str()) else { continue };
+            let Some(Some(suite)) = suites.get(name.as_str()) else { continue };
             let versions = suite.versions(&package.name)?;
             if !versions.contains(&package.version) {
                 let instead = if versions.is_empty() { "none".to_owned() } else { versions.join(", ") };
@@ -72,6 +82,9 @@ fn fetch<'a>(manifest: &'a Manifest, sources: Sources<'_>, progress: &dyn Fn(&st
             store(sources.cache, package, &bytes)?;
             return Ok(package);
         }
+    }
+    if let Some(error) = failed {
+        return Err(error);
     }
     if found.is_empty() {
         found.push("the manifest names no suite".to_owned());

@@ -88,6 +88,8 @@ impl Suite {
              // The package list alone: no translations, differences, file lists or icons.\n\
              Acquire::Languages \"none\";\nAcquire::PDiffs \"false\";\n#clear Acquire::IndexTargets;\n\
              Acquire::IndexTargets::deb::Packages {{ MetaKey \"$(COMPONENT)/binary-$(ARCHITECTURE)/Packages\"; flatMetaKey \"Packages\"; Description \"Packages\"; Optional \"false\"; }};\n\
+             // Without this a mirror that can't be reached is a warning, and the suite looks empty.\n\
+             APT::Update::Error-Mode \"any\";\n\
              Acquire::Retries \"2\";\nAcquire::http::Timeout \"30\";\nAcquire::https::Timeout \"30\";\n",
             state = self.folder.0.display(),
             lists = at("lists"),

@@ -214,3 +214,30 @@ fn debian_ipxe_2_is_sealed_from_the_cache_or_the_archive() {
     let bios = set.file("undionly.kpxe").unwrap();
     assert_eq!(bios.sha256, bios.input_sha256);
 }
+
+/// A line that fails ends the script and leaves a machine at a dead console, so what can be told from the text is checked.
+#[test]
+fn autoexec_names_labels_that_exist_and_takes_every_branch_as_success() {
+    let lines: Vec<&str> = AUTOEXEC.lines().collect();
+    assert_eq!(lines[0], "#!ipxe");
+    let labels: Vec<&str> = lines.iter().filter_map(|line| line.strip_prefix(':')).collect();
+    let code: Vec<&str> = lines.iter().copied().filter(|line| !line.is_empty() && !line.starts_with(['#', ':'])).collect();
+    for line in &code {
+        let words: Vec<&str> = line.split(' ').collect();
+        for pair in words.windows(2).filter(|pair| pair[0] == "goto") {
+            assert!(labels.contains(&pair[1]), "no label for: {line}");
+        }
+        // A test that is not met must not end the script.
+        let may_fail = ["isset", "iseq", "chain", "dhcp", "ntp", "sleep", "sanboot", "shell"].contains(&words[0]);
+        assert!(!may_fail || words.contains(&"||"), "would end the script: {line}");
+        assert!(words.windows(2).all(|pair| pair[0] != "&&" || words.contains(&"||")), "would end the script: {line}");
+    }
+    for label in &labels {
+        assert!(code.iter().any(|line| line.contains(&format!("goto {label}"))), "nothing goes to :{label}");
+    }
+    // What is not in a BIOS build is asked for on UEFI only.
+    assert!(code.iter().filter(|line| line.contains("ntp ")).all(|line| line.starts_with("iseq ${platform} efi &&")));
+    let (params, guard) =
+        (code.iter().position(|line| *line == "params"), code.iter().position(|line| *line == "iseq ${platform} efi || goto ask_bios"));
+    assert!(guard < params && guard.is_some());
+}
