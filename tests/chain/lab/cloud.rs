@@ -81,7 +81,7 @@ impl Cloud {
 
     /// Serves, from now on.
     pub(crate) fn start(&mut self, namespace: &Namespace) -> Result<()> {
-        let before = LogFile::new(&self.log).from_here();
+        let before = LogFile::new(&self.log).later_lines();
         let mut command = namespace.command(env!("CARGO_BIN_EXE_fairlead-cloud"));
         let mut daemon = Daemon::start("fairlead-cloud", command.arg("--config").arg(&self.config).arg("serve"), &self.log)?;
         for plane in ["boot plane listening", "site plane listening"] {

@@ -53,8 +53,7 @@ impl Impostor {
         let text = run(self.station.command(program).args([SUBCOMMAND, &self.mac.to_string(), &self.uuid.to_string()]))?;
         let mut lines = text.lines().map(str::to_owned);
         let mut next = || lines.next().ok_or_else(|| Failure::new(format!("the DHCP client said only: {text}")));
-        let address: Ipv4Addr =
-            next()?.parse().map_err(|error| Failure::new("the DHCP client named no address").cause(&error))?;
+        let address: Ipv4Addr = next()?.parse().map_err(|error| Failure::new("the DHCP client named no address").cause(&error))?;
         let answer = Answer { ticket: next()?, boot_url: next()?, boot_file: next()? };
         self.station.configure(&format!("addr replace {address}/24 dev eth0"))?;
         self.station.configure(&format!("route replace default via {} dev eth0", super::network::EDGE_ADDRESS))?;

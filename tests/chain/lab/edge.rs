@@ -58,7 +58,7 @@ impl Edge {
 
     /// Serves, from now on.
     pub(crate) fn start(&mut self, namespace: &Namespace) -> Result<()> {
-        let before = LogFile::new(&self.log).from_here();
+        let before = LogFile::new(&self.log).later_lines();
         let mut command = namespace.command(env!("CARGO_BIN_EXE_fairlead-edge"));
         let mut daemon = Daemon::start("fairlead-edge", command.arg("--config").arg(&self.config).arg("run"), &self.log)?;
         for (step, line) in

@@ -26,7 +26,7 @@ impl LogFile {
     }
 
     /// The same file, with all that is in it now left out.
-    pub(crate) fn from_here(&self) -> Self {
+    pub(crate) fn later_lines(&self) -> Self {
         let skip = std::fs::metadata(&self.path).map_or(0, |data| usize::try_from(data.len()).unwrap_or(usize::MAX));
         Self { path: self.path.clone(), skip }
     }

@@ -105,10 +105,6 @@ impl Session {
                 detail: event.get("detail").cloned().unwrap_or_default(),
             });
         }
-        Ok(Self {
-            outcome: text(value, "outcome").ok_or_else(unreadable)?,
-            node: value.get("node").cloned().unwrap_or_default(),
-            events,
-        })
+        Ok(Self { outcome: text(value, "outcome").ok_or_else(unreadable)?, node: value.get("node").cloned().unwrap_or_default(), events })
     }
 }
