@@ -25,11 +25,11 @@ const MOST_ADDRESSES: usize = 63;
 /// or a reservation outside its subnet or on the box's or a router's address, a lease time out of range, and their like.
 pub fn build(
     source: &Source,
-    interfaces: &[Spanned<InterfaceSection>],
+    interface_sections: &[Spanned<InterfaceSection>],
     subnets: &[Spanned<SubnetSection>],
     boot: &BootSection,
 ) -> Result<DhcpConfig, Failure> {
-    let interfaces = build_interfaces(source, interfaces)?;
+    let interfaces = build_interfaces(source, interface_sections)?;
     let own: Vec<Ipv4Addr> = interfaces.iter().map(|interface| interface.address).collect();
     let mut built: Vec<Subnet> = Vec::new();
     for section in subnets {
@@ -50,8 +50,10 @@ pub fn build(
         }
         built.push(subnet);
     }
+    for section in interface_sections {
+        check_has_subnet(source, section.get_ref(), &built)?;
+    }
     Ok(DhcpConfig { interfaces, subnets: built, boot_files: build_boot_files(source, boot)? })
-        .and_then(|config| check_servers_have_subnets(source, &config).map(|()| config))
 }
 
 fn build_interfaces(source: &Source, sections: &[Spanned<InterfaceSection>]) -> Result<Vec<Interface>, Failure> {
@@ -103,19 +105,17 @@ fn build_interfaces(source: &Source, sections: &[Spanned<InterfaceSection>]) -> 
     Ok(built)
 }
 
-fn check_servers_have_subnets(source: &Source, config: &DhcpConfig) -> Result<(), Failure> {
-    let without = config
-        .interfaces
-        .iter()
-        .find(|interface| interface.mode == Mode::Server && !config.subnets.iter().any(|subnet| subnet.network.is_host(interface.address)));
-    match without {
-        None => Ok(()),
-        Some(Interface { name, address, .. }) => Err(Failure::new(format!(
-            "{}: no subnet holds the address {address} of interface `{name}`, which is to give out addresses",
-            source.path().display()
-        ))
-        .hint("add a `[[subnet]]` with the network of this interface, or set `mode = \"proxy\"`")),
+fn check_has_subnet(source: &Source, section: &InterfaceSection, subnets: &[Subnet]) -> Result<(), Failure> {
+    let Some(address) = section.address.as_ref().filter(|_| section.mode == InterfaceMode::Server) else { return Ok(()) };
+    if subnets.iter().any(|subnet| subnet.network.is_host(*address.get_ref())) {
+        return Ok(());
     }
+    let (span, address, name) = (address.span(), address.get_ref(), section.name.get_ref());
+    Err(source.error(
+        &span,
+        &format!("no subnet holds the address {address} of interface `{name}`, which is to give out addresses"),
+        "add a `[[subnet]]` with the network of this interface, or set `mode = \"proxy\"`",
+    ))
 }
 
 fn build_subnet(source: &Source, section: &SubnetSection, own: &[Ipv4Addr]) -> Result<Subnet, Failure> {

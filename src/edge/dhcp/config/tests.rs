@@ -137,7 +137,7 @@ fn what_is_wrong_with_interfaces_and_networks_is_told_with_its_line() {
         ("[[interface]]\nname = \"eth1\"\nmode = \"server\"\n".to_owned(), "edge.toml:1: interface `eth1` has no `address`"),
         ("[[interface]]\nname = \"eth 1\"\nmode = \"off\"\n".to_owned(), "edge.toml:2: `eth 1` can't be the name of an interface"),
         ("[[interface]]\nname = \"eth1\"\nmode = \"relay\"\n".to_owned(), "edge.toml:3: unknown variant `relay`"),
-        (INTERFACE.to_owned(), "edge.toml: no subnet holds the address 192.0.2.1 of interface `eth1`"),
+        (INTERFACE.to_owned(), "edge.toml:4: no subnet holds the address 192.0.2.1 of interface `eth1`"),
         (
             format!("{INTERFACE}{good}{}", subnet("192.0.2.0/25", "192.0.2.2-192.0.2.9")),
             "edge.toml:9: subnet 192.0.2.0/25 overlaps subnet 192.0.2.0/24",

@@ -109,7 +109,7 @@ impl Journal {
     /// A torn end, left by a crash during the last write, is cut off.
     ///
     /// # Errors
-    /// When the folder is in use, a file is damaged before its end or foreign, or the file system refuses. Nothing is changed then.
+    /// When the folder is in use, a file is damaged before its end or foreign, or the file system refuses. No lease file is changed then.
     pub fn open(folder: &Path) -> Result<(Self, Vec<LeaseRecord>), JournalError> {
         fs::create_dir_all(folder).map_err(JournalError::io("create the lease folder", folder))?;
         let lock = lock(folder)?;
