@@ -154,10 +154,24 @@ pub(crate) fn follow(lab: &Lab, settings: &Settings, nodes: &mut [Node], progres
             }
         }
         if all_done {
+            for (node, story) in nodes.iter().zip(stories.iter_mut()) {
+                settle(lab, settings, node, story)?;
+            }
             return Ok(stories);
         }
         sleep(Duration::from_millis(200));
     }
+}
+
+/// Puts the edge's reports, as the cloud has them, in the place of what its log said before the cloud knew of the boot.
+fn settle(lab: &Lab, settings: &Settings, node: &Node, story: &mut Story) -> Result<()> {
+    for proof in &mut story.proofs {
+        if matches!(proof.step, Step::AddressLeased | Step::FirmwareFetched) {
+            let found = look_for(lab, settings, node, proof.step)?;
+            (proof.at, proof.text) = found.ok_or_else(|| missing(lab, node, proof.step, "the edge did not report it to the cloud"))?;
+        }
+    }
+    Ok(())
 }
 
 fn missing(lab: &Lab, node: &Node, step: Step, reason: &str) -> Failure {
@@ -186,7 +200,7 @@ fn look_for(lab: &Lab, settings: &Settings, node: &Node, step: Step) -> Result<O
         _ => {}
     }
     // Later boots of the node are sent to its disk; the story is that of the first.
-    let Some(session) = Session::all_of(&lab.cloud, node.hardware().mac())?.pop() else { return Ok(None) };
+    let Some(session) = Session::all_of(&lab.cloud, node.hardware().mac())?.pop() else { return Ok(from_the_edges_log(lab, node, step)) };
     let found = |kind: &str| session.first(kind).map(|event| (event.at, event.summary.clone()));
     Ok(match step {
         Step::AddressLeased => found("leased"),
@@ -210,6 +224,25 @@ fn look_for(lab: &Lab, settings: &Settings, node: &Node, step: Step) -> Result<O
     })
 }
 
+/// What the edge says of a boot that the cloud does not know yet.
+fn from_the_edges_log(lab: &Lab, node: &Node, step: Step) -> Option<(Timestamp, String)> {
+    let pattern = match step {
+        Step::AddressLeased => "leased ".to_owned(),
+        Step::FirmwareFetched => format!("took {} over ", firmware_file(node)),
+        _ => return None,
+    };
+    let mac = node.hardware().mac().to_string();
+    let line = lab.edge.log().lines().into_iter().find(|line| line.contains(&pattern) && line.contains(&mac))?;
+    Some((clock::now(), line))
+}
+
+fn firmware_file(node: &Node) -> &'static str {
+    match node.hardware().firmware {
+        Firmware::Bios => "undionly.kpxe",
+        Firmware::Uefi | Firmware::UefiHttp => "snponly.efi",
+    }
+}
+
 /// When a line was first seen, and the line; a console has no clock of its own.
 fn on_console(node: &Node, pattern: &str) -> Option<(Timestamp, String)> {
     node.console().find(pattern).map(|line| (clock::now(), line))
@@ -223,7 +256,7 @@ fn leased_by_dnsmasq(lab: &Lab, node: &Node) -> Option<(Timestamp, String)> {
 }
 
 fn firmware_fetched(lab: &Lab, node: &Node, session: &Session) -> Result<Option<(Timestamp, String)>> {
-    let name = if node.hardware().firmware == Firmware::Bios { "undionly.kpxe" } else { "snponly.efi" };
+    let name = firmware_file(node);
     let Some(event) = session.all("file_served").find(|event| event.detail("file") == name) else { return Ok(None) };
     let sealed = find_file(&lab.cloud.directory().join("state"), &|path| path.ends_with(name))
         .ok_or_else(|| Failure::new(format!("the cloud has no {name}")))?;

@@ -43,6 +43,11 @@ impl LogFile {
         self.lines().into_iter().find(|line| line.contains(pattern))
     }
 
+    /// Whether `pattern` is there, be it broken over two lines: a BIOS console has 80 columns.
+    pub(crate) fn contains_wrapped(&self, pattern: &str) -> bool {
+        self.lines().concat().contains(pattern)
+    }
+
     /// Waits for a line that contains `pattern`, and no longer than `why_in_vain` says nothing; `step` is what the line proves, in words.
     pub(crate) fn wait_while(
         &self,

@@ -31,7 +31,7 @@ fn rogue_cloud(lab: &Lab) -> Result<Cloud> {
 fn refuses(node: &mut Node, rogue: &Cloud) -> Result<()> {
     node.wait_for("the node says that it tries again", "Fairlead: next attempt in", Duration::from_mins(4))?;
     let denied = "Permission denied (https://ipxe.org/0216eb";
-    expect(node.console().find(denied).is_some(), || format!("the console of {} has no `{denied}`", node.name()))?;
+    expect(node.console().contains_wrapped(denied), || format!("the console of {} has no `{denied}`", node.name()))?;
     names_the_cloud(node)?;
     let seen = rogue.ask(&["session", "list"])?;
     expect(seen.as_array().is_some_and(Vec::is_empty), || format!("the rogue cloud has seen {seen}"))?;
