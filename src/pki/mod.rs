@@ -7,9 +7,14 @@
 
 #[cfg(feature = "cloud")]
 pub mod authority;
+#[cfg(feature = "edge")]
 pub mod certificate;
+#[cfg(feature = "edge")]
 pub mod pinned_root;
+#[cfg(feature = "edge")]
 pub mod request;
 
+// The edge's tests need a cloud to talk to, also when they are built without the cloud.
 #[cfg(test)]
+#[cfg(feature = "edge")]
 pub(crate) mod test_authority;
