@@ -77,7 +77,7 @@ fn reaches_the_cloud(request: &Request) -> bool {
 }
 
 /// A sub-option of option 175.
-fn ipxe_feature<'a>(request: &'a Request, wanted: u8) -> Option<&'a [u8]> {
+fn ipxe_feature(request: &Request, wanted: u8) -> Option<&[u8]> {
     let mut rest = request.option(option::IPXE)?;
     loop {
         match *rest {
