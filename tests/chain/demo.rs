@@ -9,7 +9,7 @@ use fairlead::failure::{Failure, Result};
 use crate::lab::edge::Mode;
 use crate::lab::firmware::Firmware;
 use crate::lab::node::{BootOrder, Hardware};
-use crate::lab::{Lab, Settings, workshop};
+use crate::lab::{Lab, Settings, interrupt, workshop};
 use crate::story::{Story, follow};
 
 /// What the environment asks for.
@@ -52,6 +52,9 @@ impl Parameters {
     }
 }
 
+/// The last line, when every step happened.
+const WELL: &str = "\nchain: ok";
+
 /// Runs the demo; its last line says that all went well.
 pub(crate) fn run() -> Result<()> {
     let parameters = Parameters::from_environment()?;
@@ -75,33 +78,37 @@ pub(crate) fn run() -> Result<()> {
         tell(story);
     }
     if parameters.keep {
-        stay(&lab, nodes.len());
+        tell_how_to_look_around(&lab, nodes.len());
+        interrupt::await_interrupt();
+        say(WELL);
+        loop {
+            sleep(Duration::from_secs(3600));
+        }
     }
     drop(nodes);
     lab.directory.discard();
     drop(lab);
-    say("\nchain: ok");
+    say(WELL);
     Ok(())
 }
 
 fn tell(story: &Story) {
-    let begin = story.proofs.iter().map(|proof| proof.at).min().unwrap_or_default();
-    for proof in &story.proofs {
+    let mut proofs = story.proofs.clone();
+    proofs.sort_by_key(|proof| proof.at);
+    let begin = proofs.first().map(|proof| proof.at).unwrap_or_default();
+    for proof in proofs {
         say(&format!("  {:+8.2} s  {:28} {}", proof.at.since(begin).as_secs_f64(), proof.step.name(), proof.text));
     }
 }
 
-/// Says how to look around, and stays until Ctrl-C.
-fn stay(lab: &Lab, nodes: usize) {
+fn tell_how_to_look_around(lab: &Lab, nodes: usize) {
     let directory = lab.directory.path().display();
-    say(&format!("\nthe lab stays up; Ctrl-C ends and removes it\n  logs, consoles, capture: {directory}"));
-    say(&format!("  the consoles:            tail -f {directory}/node*/serial.log   ({nodes} of them)"));
-    say(&format!("  the cloud:               {} session list", lab.cloud.shown_command()));
+    say(&format!("\nthe lab stays up; Ctrl-C ends and removes it\n  {:28} {directory}", "logs, consoles, capture:"));
+    say(&format!("  {:28} tail -f {directory}/node*/serial.log", format!("{nodes} consoles:")));
+    say(&format!("  {:28} {} session list", "the cloud:", lab.cloud.shown_command()));
     for (what, namespace) in [("cloud", &lab.network.cloud), ("edge box", &lab.network.edge), ("site's switch", &lab.network.switch)] {
-        say(&format!("  a shell in the {what:10}: ip netns exec {} bash", namespace.name()));
-    }
-    loop {
-        sleep(Duration::from_secs(3600));
+        let what = format!("a shell in the {what}:");
+        say(&format!("  {what:28} ip netns exec {} bash", namespace.name()));
     }
 }
 

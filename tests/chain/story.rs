@@ -20,6 +20,7 @@ use crate::lab::{Lab, Settings};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Step {
     AddressLeased,
+    ProxyAnswered,
     FirmwareFetched,
     TlsEstablished,
     TicketAccepted,
@@ -35,8 +36,9 @@ pub(crate) enum Step {
 
 impl Step {
     /// All steps, in the order in which they happen.
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::AddressLeased,
+        Self::ProxyAnswered,
         Self::FirmwareFetched,
         Self::TlsEstablished,
         Self::TicketAccepted,
@@ -52,8 +54,11 @@ impl Step {
 
     /// The steps of a boot in a lab with these settings.
     fn of(settings: &Settings) -> Vec<Self> {
-        let asks_a_person = settings.admission == "approve";
-        let is_part = |step: &Self| asks_a_person || !matches!(step, Self::WaitedForApproval | Self::Approved);
+        let is_part = |step: &Self| match step {
+            Self::ProxyAnswered => settings.mode == Mode::Proxy,
+            Self::WaitedForApproval | Self::Approved => settings.admission == "approve",
+            _ => true,
+        };
         Self::ALL.into_iter().filter(is_part).collect()
     }
 
@@ -61,6 +66,7 @@ impl Step {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::AddressLeased => "address leased",
+            Self::ProxyAnswered => "proxyDHCP answer",
             Self::FirmwareFetched => "iPXE fetched",
             Self::TlsEstablished => "TLS to the cloud",
             Self::TicketAccepted => "boot ticket accepted",
@@ -79,6 +85,7 @@ impl Step {
     fn likely_reason(self) -> &'static str {
         match self {
             Self::AddressLeased => "the firmware did not ask, or no DHCP server answered; the console shows what it tried",
+            Self::ProxyAnswered => "the edge did not hear the firmware, or answered too late; its log says which",
             Self::FirmwareFetched => "the DHCP answer named no boot file for this firmware, or TFTP and HTTP of the edge did not answer",
             Self::TlsEstablished => {
                 "iPXE did not get autoexec.ipxe or a ticket, can't reach the cloud, or does not trust its certificate; the console says which"
@@ -100,7 +107,9 @@ impl Step {
     /// How long it may take after the step before it, under emulation on a busy machine.
     fn patience(self) -> Duration {
         match self {
-            Self::AddressLeased | Self::FirmwareFetched | Self::TlsEstablished | Self::RunsFromDisk => Duration::from_mins(4),
+            Self::AddressLeased | Self::ProxyAnswered | Self::FirmwareFetched | Self::TlsEstablished | Self::RunsFromDisk => {
+                Duration::from_mins(4)
+            }
             _ => Duration::from_mins(3),
         }
     }
@@ -166,7 +175,12 @@ pub(crate) fn follow(lab: &Lab, settings: &Settings, nodes: &mut [Node], progres
 /// Puts the edge's reports, as the cloud has them, in the place of what its log said before the cloud knew of the boot.
 fn settle(lab: &Lab, settings: &Settings, node: &Node, story: &mut Story) -> Result<()> {
     for proof in &mut story.proofs {
-        if matches!(proof.step, Step::AddressLeased | Step::FirmwareFetched) {
+        let is_the_edges = match proof.step {
+            Step::AddressLeased => settings.mode == Mode::Server,
+            Step::ProxyAnswered | Step::FirmwareFetched => true,
+            _ => false,
+        };
+        if is_the_edges {
             let found = look_for(lab, settings, node, proof.step)?;
             (proof.at, proof.text) = found.ok_or_else(|| missing(lab, node, proof.step, "the edge did not report it to the cloud"))?;
         }
@@ -204,6 +218,7 @@ fn look_for(lab: &Lab, settings: &Settings, node: &Node, step: Step) -> Result<O
     let found = |kind: &str| session.first(kind).map(|event| (event.at, event.summary.clone()));
     Ok(match step {
         Step::AddressLeased => found("leased"),
+        Step::ProxyAnswered => found("proxy_answered"),
         Step::FirmwareFetched => firmware_fetched(lab, node, &session)?,
         Step::TlsEstablished => match session.first("ticket_accepted") {
             Some(event) => Some((event.at, format!("{}; {}", event.detail("tls"), trusted_root(lab, node)?))),
@@ -228,6 +243,7 @@ fn look_for(lab: &Lab, settings: &Settings, node: &Node, step: Step) -> Result<O
 fn from_the_edges_log(lab: &Lab, node: &Node, step: Step) -> Option<(Timestamp, String)> {
     let pattern = match step {
         Step::AddressLeased => "leased ".to_owned(),
+        Step::ProxyAnswered => "answered beside ".to_owned(),
         Step::FirmwareFetched => format!("took {} over ", firmware_file(node)),
         _ => return None,
     };

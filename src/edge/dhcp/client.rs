@@ -20,11 +20,11 @@ pub(super) struct Client {
 pub(super) enum Stage {
     /// Not booting from the network: an installed system, a printer.
     System,
-    /// PXE firmware, or an iPXE that can't go to the cloud by itself since it has no HTTPS (QEMU's BIOS ROM).
+    /// PXE firmware, or an iPXE that can't go to the cloud by itself: without HTTPS, or too old (the BIOS ROM of QEMU is either).
     Pxe,
     /// UEFI HTTP Boot: the class `HTTPClient`.
     Http,
-    /// iPXE with HTTPS: the last stage before the cloud.
+    /// iPXE that speaks the cloud's HTTPS: the last stage before the cloud.
     Ipxe,
 }
 
@@ -39,7 +39,7 @@ impl Client {
     pub(super) fn of(request: &Request) -> Self {
         let class = request.option(option::VENDOR_CLASS).unwrap_or_default();
         let stage = if is_ipxe(request) {
-            if has_https(request) { Stage::Ipxe } else { Stage::Pxe }
+            if reaches_the_cloud(request) { Stage::Ipxe } else { Stage::Pxe }
         } else if class.starts_with(b"PXEClient") {
             Stage::Pxe
         } else if class.starts_with(b"HTTPClient") {
@@ -66,19 +66,27 @@ fn is_ipxe(request: &Request) -> bool {
     matches!(request.option(option::USER_CLASS), Some(b"iPXE" | b"\x04iPXE"))
 }
 
-/// Whether iPXE's feature list (option 175, sub-options of one octet each) names HTTPS.
+/// Whether iPXE's feature list (option 175) names HTTPS and a version that can use it towards the cloud.
 ///
-/// It is also the guard against a loop: iPXE says `iPXE` whether or not it can use what comes next.
-fn has_https(request: &Request) -> bool {
-    let mut rest = request.option(option::IPXE).unwrap_or_default();
+/// It is also the guard against a loop: iPXE says `iPXE` whether or not it can use what comes next. Before 2.0 it had HTTPS, in the BIOS
+/// ROM of Debian 13's QEMU for one, and none of the cipher suites that the cloud offers; builds from git say 1.0.
+fn reaches_the_cloud(request: &Request) -> bool {
+    let has_https = ipxe_feature(request, option::IPXE_HTTPS).is_some_and(|value| value.iter().any(|octet| *octet != 0));
+    let major = ipxe_feature(request, option::IPXE_VERSION).and_then(<[u8]>::first);
+    has_https && major.is_some_and(|major| *major >= 2)
+}
+
+/// A sub-option of option 175.
+fn ipxe_feature(request: &Request, wanted: u8) -> Option<&[u8]> {
+    let mut rest = request.option(option::IPXE)?;
     loop {
         match *rest {
             [0, ref after @ ..] => rest = after,
-            [] | [255, ..] | [_] => return false,
+            [] | [255, ..] | [_] => return None,
             [code, length, ref after @ ..] => {
-                let Some((value, after)) = after.split_at_checked(usize::from(length)) else { return false };
-                if code == option::IPXE_HTTPS {
-                    return value.iter().any(|octet| *octet != 0);
+                let (value, after) = after.split_at_checked(usize::from(length))?;
+                if code == wanted {
+                    return Some(value);
                 }
                 rest = after;
             }
@@ -109,17 +117,20 @@ mod tests {
     }
 
     #[test]
-    fn ipxe_is_only_told_apart_when_it_has_https() {
+    fn ipxe_is_only_told_apart_when_it_has_https_and_is_2_0_or_later() {
         let stage = |user_class: &[u8], features: &[u8]| {
             client(&Packet::discover().option(60, b"PXEClient:Arch:00000:UNDI:002001").option(77, user_class).option(175, features)).stage
         };
-        let https = [0xb1, 1, 1, 0x14, 1, 1, 0x13, 1, 1];
-        assert_eq!(stage(b"iPXE", &https), Stage::Ipxe);
-        assert_eq!(stage(b"\x04iPXE", &https), Stage::Ipxe);
-        assert_eq!(stage(b"iPXE", &[0x13, 1, 1]), Stage::Pxe);
-        assert_eq!(stage(b"iPXE", &[0x14, 1, 0]), Stage::Pxe);
+        let able = [0xb1, 1, 1, 0xeb, 3, 2, 0, 0, 0x14, 1, 1, 0x13, 1, 1];
+        assert_eq!(stage(b"iPXE", &able), Stage::Ipxe);
+        assert_eq!(stage(b"\x04iPXE", &able), Stage::Ipxe);
+        assert_eq!(stage(b"iPXE", &[0xeb, 3, 2, 0, 0, 0x13, 1, 1]), Stage::Pxe);
+        assert_eq!(stage(b"iPXE", &[0xeb, 3, 2, 0, 0, 0x14, 1, 0]), Stage::Pxe);
+        assert_eq!(stage(b"iPXE", &[0xeb, 3, 1, 21, 1, 0x14, 1, 1]), Stage::Pxe, "1.21.1");
+        assert_eq!(stage(b"iPXE", &[0xeb, 3, 1, 0, 0, 0x14, 1, 1]), Stage::Pxe, "the ROM of Debian 13's QEMU");
+        assert_eq!(stage(b"iPXE", &[0x14, 1, 1]), Stage::Pxe, "no version");
         assert_eq!(stage(b"iPXE", &[0xb1, 5, 0x14, 1, 1]), Stage::Pxe);
-        assert_eq!(stage(b"gPXE", &https), Stage::Pxe);
+        assert_eq!(stage(b"gPXE", &able), Stage::Pxe);
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub(super) const IPXE: u8 = 175;
 
 /// Sub-option of [`IPXE`] in a request: this build speaks HTTPS.
 pub(super) const IPXE_HTTPS: u8 = 0x14;
+/// Sub-option of [`IPXE`] in a request: the version, one octet each for major, minor and patch.
+pub(super) const IPXE_VERSION: u8 = 0xeb;
 /// Sub-option of [`IPXE`] in an answer: fingerprint of the root certificate to trust.
 pub(super) const IPXE_TRUST: u8 = 90;
 

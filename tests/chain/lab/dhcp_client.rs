@@ -167,8 +167,8 @@ impl Client {
             option(ARCHITECTURE, &[0, 7]),
             option(94, &[1, 3, 10]),
             option(UUID, &uuid),
-            // Sub-option 0x14 (HTTPS), and 0x13 (HTTP).
-            option(IPXE_FEATURES, &[0x13, 1, 1, 0x14, 1, 1]),
+            // Version 2.0.0, HTTP, HTTPS.
+            option(IPXE_FEATURES, &[0xeb, 3, 2, 0, 0, 0x13, 1, 1, 0x14, 1, 1]),
             more.to_vec(),
             vec![END],
         ];

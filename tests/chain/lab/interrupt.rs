@@ -1,5 +1,6 @@
 //! Ctrl-C: what the lab made is removed before the program ends.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use fairlead::failure::{Failure, Result};
@@ -9,6 +10,14 @@ use super::{files, namespace};
 
 /// The exit code of a program that a SIGINT ended, as shells report it.
 const INTERRUPTED: i32 = 130;
+
+/// Whether an interrupt is how the run is meant to end.
+static IS_AWAITED: AtomicBool = AtomicBool::new(false);
+
+/// From now on an interrupt ends the run well.
+pub(crate) fn await_interrupt() {
+    IS_AWAITED.store(true, Ordering::Relaxed);
+}
 
 /// From now on SIGINT, SIGTERM and SIGHUP remove the namespaces, with them all programs of the lab, and its files.
 pub(crate) fn remove_all_when_interrupted() -> Result<()> {
@@ -31,7 +40,7 @@ pub(crate) fn remove_all_when_interrupted() -> Result<()> {
         namespace::remove_left_behind(true);
         files::remove_run_directories(&namespace::process_prefix());
         #[expect(clippy::disallowed_methods, clippy::exit, reason = "other threads wait for machines that are gone now")]
-        std::process::exit(INTERRUPTED);
+        std::process::exit(if IS_AWAITED.load(Ordering::Relaxed) { 0 } else { INTERRUPTED });
     });
     Ok(())
 }

@@ -130,7 +130,7 @@ impl Ingredients {
         }
         archive.character_device("dev/console", 5, 1);
         archive.file("init", &self.stand_in);
-        archive.file("bin/busybox", &read(&self.busybox.file("busybox")?)?);
+        archive.file("bin/busybox", &read(&self.busybox.file_ending("bin/busybox")?)?);
         archive.file("bin/udhcpc-script", UDHCPC_SCRIPT.as_bytes());
         let modules = self.modules()?;
         let mut order = String::new();
@@ -163,7 +163,7 @@ impl Ingredients {
             read(&path)?
         } else {
             // Debian 13 packs its modules with xz; BusyBox can unpack them without a program more on this machine.
-            let output = Command::new(self.busybox.file("busybox")?).arg("xzcat").arg(&path).output();
+            let output = Command::new(self.busybox.file_ending("bin/busybox")?).arg("xzcat").arg(&path).output();
             output.map_err(|error| Failure::new(format!("cannot unpack `{}`", path.display())).cause(&error))?.stdout
         };
         for dependency in dependencies(&bytes) {

@@ -98,7 +98,8 @@ impl PackageCache {
             Ok(real) => real,
             Err(_) => {
                 self.refresh_lists()?;
-                let listing = run(self.apt("apt-cache").args(["depends", "--important", name]))?;
+                let listing = run(self.apt("apt-cache").args(["depends", "--important", name]));
+                let listing = listing.map_err(|error| missing(name).because(error.to_string()))?;
                 let real = listing.lines().find_map(|line| line.trim().strip_prefix("Depends: ")).map(str::to_owned);
                 let real = real.ok_or_else(|| missing(name))?;
                 fs::write(&note, &real).map_err(|error| Failure::new("cannot write to the cache").cause(&error))?;
@@ -148,9 +149,8 @@ impl PackageCache {
 }
 
 fn missing(name: &str) -> Failure {
-    Failure::new(format!("cannot fetch the package {name}")).hint(format!(
-        "the test nodes run Debian's cloud kernel: bring a machine with Debian 12 or 13 and a mirror in its apt sources, \
-         or unpack the package by hand into `{}`",
-        "~/.cache/fairlead/lab/packages/<release>/<package>/root"
-    ))
+    Failure::new(format!("cannot fetch the package {name}")).hint(
+        "the test nodes run Debian's cloud kernel, fetched with apt from this machine's own sources: run the lab on Debian 12 or 13, \
+         or in a container of it, with a mirror within reach",
+    )
 }

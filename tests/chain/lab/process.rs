@@ -27,7 +27,7 @@ pub(crate) fn output(command: &mut Command) -> Result<Output> {
     command.stdin(Stdio::null()).output().map_err(|error| {
         Failure::new(format!("cannot start `{}`", command.get_program().display()))
             .cause(&error)
-            .hint("`make setup` installs what the lab needs on Debian; on other systems bring this program")
+            .hint("`tools/install build lab` installs what the lab needs on Debian; on other systems bring this program")
     })
 }
 
@@ -57,7 +57,7 @@ impl Daemon {
         let child = command.stdin(Stdio::null()).stdout(out).stderr(err).spawn().map_err(|error| {
             Failure::new(format!("cannot start {name} (`{}`)", shown(command)))
                 .cause(&error)
-                .hint("`make setup` installs what the lab needs on Debian; on other systems bring this program")
+                .hint("`tools/install build lab` installs what the lab needs on Debian; on other systems bring this program")
         })?;
         Ok(Self { name: name.to_owned(), child, log: LogFile::new(log) })
     }

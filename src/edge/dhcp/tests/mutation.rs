@@ -18,7 +18,7 @@ impl Dice {
 }
 
 fn seeds() -> Vec<Vec<u8>> {
-    let features = [0xb1, 5, 1, 2, 3, 4, 5, 0x14, 1, 1, 0x13, 1, 1];
+    let features = [0xb1, 5, 1, 2, 3, 4, 5, 0xeb, 3, 2, 0, 0, 0x14, 1, 1, 0x13, 1, 1];
     let ipxe = |packet: Packet| {
         packet
             .option(60, b"PXEClient:Arch:00000:UNDI:002001")

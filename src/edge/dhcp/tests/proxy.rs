@@ -13,7 +13,7 @@ fn firmware(packet: Packet) -> Packet {
 }
 
 fn ipxe(packet: Packet) -> Packet {
-    firmware(packet).option(77, b"iPXE").option(175, &[0x14, 1, 1]).option(57, &1472_u16.to_be_bytes())
+    firmware(packet).option(77, b"iPXE").option(175, &[0xeb, 3, 2, 0, 0, 0x14, 1, 1]).option(57, &1472_u16.to_be_bytes())
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::site::{SERVER, Site};
 use crate::wire::uplink::SiteEventKind;
 use crate::wire::{ClientArch, SystemUuid};
 
-const IPXE_HTTPS: [u8; 6] = [0x13, 1, 1, 0x14, 1, 1];
+const IPXE_HTTPS: [u8; 11] = [0xeb, 3, 2, 0, 0, 0x13, 1, 1, 0x14, 1, 1];
 const UUID: [u8; 17] = [0, 0x33, 0x22, 0x11, 0, 0x55, 0x44, 0x77, 0x66, 8, 9, 10, 11, 12, 13, 14, 15];
 
 fn firmware(packet: Packet, arch: u8) -> Packet {
