@@ -12,4 +12,5 @@ pub mod pinned_root;
 pub mod request;
 
 #[cfg(test)]
+#[cfg_attr(not(feature = "edge"), expect(dead_code, reason = "some of it serves the tests of the edge's uplink alone"))]
 pub(crate) mod test_authority;
