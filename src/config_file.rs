@@ -48,7 +48,9 @@ impl Source {
         toml::from_str(&self.text).map_err(|error| {
             let place = error.span().map_or_else(|| self.path.display().to_string(), |span| self.place(&span));
             // The error's own text shows the line with carets and, for an unknown key, the keys that are allowed.
-            Failure::new(format!("{place}: {}", error.message())).because(error.to_string().trim_end().to_owned())
+            Failure::new(format!("{place}: {}", error.message()))
+                .because(error.to_string().trim_end().to_owned())
+                .hint("docs/configuration.md in the source tree names every key, its type and what it may be")
         })
     }
 
