@@ -25,13 +25,13 @@ help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: install-lab ## Boot a machine with an empty disk over the network: NODES=3 FIRMWARE=uefi|bios|http MODE=server|proxy KEEP=1
-	$(call step,build)
+	$(call step,build$(,) some minutes the first time)
 	@$(cargo) test --locked --no-run --quiet --test chain
 	$(call step,demo)
 	@$(cargo) test --locked --quiet --test chain -- demo
 
 build: install-build ## Build the two programs into target/release
-	$(call step,build)
+	$(call step,build$(,) some minutes the first time)
 	@$(cargo) build --locked --release --bins
 
 check: install-check format lint-scripts dependencies lint unit ## Format, lints, dependencies and unit tests

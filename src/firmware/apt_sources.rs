@@ -3,9 +3,6 @@
 use std::fs;
 use std::path::Path;
 
-/// Debian's public mirror, for a machine whose sources name none.
-pub(super) const PUBLIC_MIRROR: &str = "http://deb.debian.org/debian";
-
 /// Names that stand for a release of Debian in a source, as opposed to those of its relatives and of third parties.
 const DEBIAN_SUITES: [&str; 17] = [
     "unstable",

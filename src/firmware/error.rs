@@ -32,6 +32,9 @@ pub enum FirmwareError {
     /// There is no `apt-get` here, so a package can't be fetched.
     #[error("this system has no package client to fetch the package with: `{0}` is not installed")]
     NoPackageClient(&'static str),
+    /// The system's own package sources name no mirror of Debian's main archive.
+    #[error("the package sources in /etc/apt name no mirror of Debian's archive")]
+    NoMirror,
     /// Debian's signing keys are not here, so nothing that is fetched could be believed.
     #[error("Debian's archive keys are not on this machine (no `{0}`), so a package can't be checked")]
     NoKeyring(&'static str),
@@ -136,12 +139,13 @@ impl FirmwareError {
             Self::NoPackageClient(_) => {
                 "on a Debian machine install `apt` and `dpkg`; elsewhere download the .deb that the manifest names (`fairlead-cloud firmware show --manifest`) and pass it with --file"
             }
+            Self::NoMirror => "name a mirror with --mirror URI, or bring the .deb by hand with --file",
             Self::NoKeyring(_) => "install the package `debian-archive-keyring`, or bring the .deb by hand with --file",
             Self::PackageClient { .. } => {
                 "check this machine's network and apt sources (--mirror names another mirror), or bring the .deb by hand with --file"
             }
             Self::LeftItsSuite { .. } => {
-                "pin the version that the suite has now with `fairlead-cloud firmware pin`, or bring the pinned .deb by hand with --file (snapshot.debian.org keeps every version)"
+                "pin the version that the suite has now with `fairlead-cloud firmware pin`, or bring the pinned .deb by hand with --file (Debian's snapshot archive keeps every version)"
             }
             Self::UnknownFile { .. } | Self::Digest { .. } => {
                 "bring the very file that the manifest names, or check and add a new version with `fairlead-cloud firmware pin`"

@@ -34,7 +34,7 @@ impl Suite {
         let keyring = KEYRINGS.iter().find(|path| Path::new(path).exists()).ok_or(FirmwareError::NoKeyring(KEYRINGS[0]))?;
         let mirror = match mirror {
             Some(mirror) => mirror.to_owned(),
-            None => apt_sources::mirror(Path::new("/etc/apt")).unwrap_or_else(|| apt_sources::PUBLIC_MIRROR.to_owned()),
+            None => apt_sources::mirror(Path::new("/etc/apt")).ok_or(FirmwareError::NoMirror)?,
         };
         let folder = TemporaryFolder::new(&env::temp_dir(), "fairlead-apt")?;
         let suite = Self { name: name.to_owned(), folder };
@@ -56,7 +56,7 @@ impl Suite {
     pub(super) fn versions(&self, package: &str) -> Result<Vec<String>, FirmwareError> {
         let doing = format!("asking {} for {package}", self.name);
         let output = run(self.command("apt-cache").args(["madison", package]), "apt-cache", &doing)?;
-        // ` ipxe | 2.0.0+dfsg-5 | http://deb.debian.org/debian sid/main amd64 Packages`
+        // ` ipxe | 2.0.0+dfsg-5 | URI sid/main amd64 Packages`
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         Ok(text.lines().filter_map(|line| line.split('|').nth(1)).map(|version| version.trim().to_owned()).collect())
     }

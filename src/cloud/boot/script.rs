@@ -73,6 +73,7 @@ fn log(decision: &Decision, channel: &Channel) {
 }
 
 impl BootService {
+    /// `${indent}` comes from our `autoexec.ipxe`: iPXE's `echo` drops spaces at the start of a line.
     fn script(&self, decision: &Decision, platform: Platform) -> String {
         let mut script = String::from("#!ipxe\n");
         // Writing to a string can't fail.
@@ -81,13 +82,13 @@ impl BootService {
             Verdict::Refuse => writeln!(
                 script,
                 "echo Fairlead: this machine was refused by its operator (code {}).\n\
-                 echo   to let it in: fairlead-cloud node approve {}\nset retry_after 60\nset next retry",
+                 echo ${{indent:string}}to let it in: fairlead-cloud node approve {}\nset retry_after 60\nset next retry",
                 decision.node.code, decision.node.code
             ),
             Verdict::LocalBoot => writeln!(
                 script,
                 "echo Fairlead: {} was set up before and boots its disk.\n\
-                 echo   to set it up anew: fairlead-cloud node rearm {}\nset next {}",
+                 echo ${{indent:string}}to set it up anew: fairlead-cloud node rearm {}\nset next {}",
                 decision.node.hostname,
                 decision.node.id,
                 local_boot(decision.node.local_boot, platform)
@@ -102,8 +103,8 @@ impl BootService {
         if decision.first {
             writeln!(script, "echo")?;
             writeln!(script, "echo Fairlead: this machine waits for approval.")?;
-            writeln!(script, "echo   code {}   site {}   address {}", node.code, decision.site.name, node.key.mac)?;
-            writeln!(script, "echo   approve it with: fairlead-cloud node approve {}", node.code)?;
+            writeln!(script, "echo ${{indent:string}}code {}   site {}   address {}", node.code, decision.site.name, node.key.mac)?;
+            writeln!(script, "echo ${{indent:string}}approve it with: fairlead-cloud node approve {}", node.code)?;
         } else {
             writeln!(script, "echo Fairlead: code {} still waits for approval.", node.code)?;
         }
@@ -145,7 +146,7 @@ impl BootService {
         writeln!(script, "boot || goto failed")?;
         writeln!(script, ":failed\nimgfree")?;
         writeln!(script, "echo Fairlead: kernel or initramfs did not arrive whole and unchanged from {url}, or did not start.")?;
-        writeln!(script, "echo   what happened: fairlead-cloud session show {}", decision.session.id)?;
+        writeln!(script, "echo ${{indent:string}}what happened: fairlead-cloud session show {}", decision.session.id)?;
         writeln!(script, "exit 1")
     }
 }
@@ -168,9 +169,10 @@ pub fn kernel_command_line(release: &str, url: &str, root_pem: &str, config_toke
 /// How this firmware goes on to its disk.
 const fn local_boot(way: LocalBoot, platform: Platform) -> &'static str {
     match (way, platform) {
-        // EDK II takes a boot option that ended with success as the end of booting, and shows its menu.
-        (LocalBoot::Auto, Platform::Efi) | (LocalBoot::Exit1, _) => "exit1",
-        (LocalBoot::Auto, Platform::Bios) | (LocalBoot::Sanboot, _) => "sanboot",
+        // After `exit` EDK II shows its menu; after `exit1` it first tries what else there is of network boot, and asks us again.
+        (LocalBoot::Auto, Platform::Efi) | (LocalBoot::Sanboot, _) => "sanboot",
+        // A BIOS goes on to its next boot entry, whichever disk that is; 0x80 may be a stick that somebody left in.
+        (LocalBoot::Auto, Platform::Bios) | (LocalBoot::Exit1, _) => "exit1",
         (LocalBoot::Exit, _) => "exit",
     }
 }

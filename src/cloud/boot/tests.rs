@@ -181,7 +181,7 @@ async fn the_machine_config_is_handed_out_once() {
     assert_eq!(lab.node().state, NodeState::Configured);
 
     let next = lab.script(&lab.ticket().sign(&lab.key)).await.text;
-    assert!(next.contains("set next exit1") && !next.contains("talos.config"), "{next}");
+    assert!(next.contains("set next sanboot") && !next.contains("talos.config"), "{next}");
     lab.set_state(NodeState::Rearmed);
     assert!(lab.script(&lab.ticket().sign(&lab.key)).await.text.contains("talos.config="));
 }

@@ -13,14 +13,14 @@ use crate::wire::{MacAddr, Name, SystemUuid};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum LocalBoot {
-    /// What its firmware is known to need: `exit1` for UEFI, `sanboot` for BIOS.
+    /// What suits its firmware: `sanboot` for UEFI, `exit1` for BIOS.
     #[default]
     Auto,
-    /// iPXE ends with success; most firmware goes on to the next boot option.
+    /// iPXE ends with success; some firmware takes that as the end of booting and shows its menu.
     Exit,
-    /// iPXE ends with an error, for firmware that shows its menu after a success (EDK II does).
+    /// iPXE ends with an error, and the firmware goes on to its next boot entry.
     Exit1,
-    /// iPXE starts the first disk itself, for a BIOS that hangs on `exit`.
+    /// iPXE starts the disk itself: under UEFI the first that has the removable-media boot file, for a BIOS the first of all.
     Sanboot,
 }
 

@@ -110,7 +110,9 @@ impl<'a> BootAnswer<'a> {
             reply.put(option::TFTP_SERVER, self.host.to_string().as_bytes());
         }
         if request.asks_for(option::BOOT_FILE) || !fits_file_field(&self.file) {
-            reply.put(option::BOOT_FILE, self.file.as_bytes());
+            // EDK II ends the name in the answer that it keeps by writing a zero behind it: over the code of the next option, so
+            // that iPXE, which reads that answer later, misreads all that follows. With a zero of our own there is room for it.
+            reply.put(option::BOOT_FILE, &[self.file.as_bytes(), &[0]].concat());
         }
     }
 }

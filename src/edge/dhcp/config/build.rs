@@ -2,6 +2,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 use std::ops::Range;
 
+use humantime_serde::re::humantime::parse_duration;
 use toml::Spanned;
 
 use super::section::{BootSection, InterfaceMode, InterfaceSection, ReservationSection, SubnetSection};
@@ -251,26 +252,14 @@ fn build_domain(source: &Source, domain: &Spanned<String>) -> Result<String, Fai
 }
 
 fn build_lease_time(source: &Source, text: &Spanned<String>) -> Result<u32, Failure> {
-    parse_duration(text.get_ref()).filter(|seconds| (LEAST_LEASE_TIME..=LONGEST_LEASE_TIME).contains(seconds)).ok_or_else(|| {
+    let seconds = parse_duration(text.get_ref()).ok().and_then(|duration| u32::try_from(duration.as_secs()).ok());
+    seconds.filter(|seconds| (LEAST_LEASE_TIME..=LONGEST_LEASE_TIME).contains(seconds)).ok_or_else(|| {
         source.error(
             &text.span(),
             &format!("`{}` is not a lease time", text.get_ref()),
             "write a number and its unit, from \"1m\" to \"365d\": 90s, 30m, 12h, 7d",
         )
     })
-}
-
-fn parse_duration(text: &str) -> Option<u32> {
-    let digits = text.find(|letter: char| !letter.is_ascii_digit())?;
-    let (number, unit) = text.split_at_checked(digits)?;
-    let unit = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        _ => return None,
-    };
-    number.parse::<u32>().ok()?.checked_mul(unit)
 }
 
 fn build_boot_files(source: &Source, boot: &BootSection) -> Result<BootFiles, Failure> {

@@ -97,7 +97,7 @@ fn what_is_wrong_with_a_subnet_is_told_with_its_line() {
         ("pools = [\"192.0.2.9-192.0.2.1\"]", "edge.toml:7: `192.0.2.9-192.0.2.1` is not a range"),
         (&format!("{pool}lease_time = \"30s\""), "edge.toml:8: `30s` is not a lease time"),
         (&format!("{pool}lease_time = \"9999d\""), "edge.toml:8: `9999d` is not a lease time"),
-        (&format!("{pool}lease_time = \"1 hour\""), "edge.toml:8: `1 hour` is not a lease time"),
+        (&format!("{pool}lease_time = \"1 moon\""), "edge.toml:8: `1 moon` is not a lease time"),
         (&format!("{pool}routers = [\"198.51.100.1\"]"), "edge.toml:8: router 198.51.100.1 is not in subnet"),
         (&format!("{pool}domain = \"site..example\""), "edge.toml:8: `site..example` is not a domain name"),
         (&format!("{pool}lease = 3"), "edge.toml:8: unknown field `lease`"),
