@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use fairlead::failure::{Failure, Result};
 use fairlead::wire::{Digest, Hasher};
@@ -68,9 +69,21 @@ impl NodeImage {
             progress("making the test nodes' operating system");
             create_directory(&directory)?;
             ingredients.make(&directory, &kernel, &initramfs)?;
+            remove_old(&cache_directory()?.join("node-image"));
         }
         let (kernel_digest, initramfs_digest) = (Digest::of(&read(&kernel)?), Digest::of(&read(&initramfs)?));
         Ok(Self { kernel, initramfs, kernel_digest, initramfs_digest })
+    }
+}
+
+/// Removes images that were made more than a week ago; another tree may still use a younger one.
+fn remove_old(images: &Path) {
+    const WEEK: Duration = Duration::from_hours(7 * 24);
+    for entry in std::fs::read_dir(images).into_iter().flatten().flatten() {
+        let age = entry.metadata().and_then(|data| data.modified()).ok().and_then(|made| made.elapsed().ok());
+        if age.is_some_and(|age| age > WEEK) {
+            drop(std::fs::remove_dir_all(entry.path()));
+        }
     }
 }
 
