@@ -57,7 +57,7 @@ pub(crate) struct Node {
     console: LogFile,
 }
 
-/// Large enough for the image, small enough to be wiped by nobody.
+/// Large enough for the image and the config.
 const DISK_SIZE: u64 = 512 << 20;
 /// The initramfs is held three times while it is unpacked: by iPXE, packed, and unpacked.
 const MEMORY_MEBIBYTES: &str = "640";
