@@ -27,9 +27,7 @@ use super::uplink::{Uplink, renewal};
 use super::{http, tftp};
 use crate::clock;
 use crate::failure::{Failure, Result};
-
-/// What iPXE runs from beside its boot file, or is sent to: ours, and the same for every site.
-const AUTOEXEC: &str = include_str!("../../firmware/autoexec.ipxe");
+use crate::firmware::AUTOEXEC;
 
 /// Firmware knows no other.
 pub(super) const TFTP_PORT: u16 = 69;
