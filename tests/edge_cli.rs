@@ -134,7 +134,8 @@ fn wrong_configuration_is_told_with_file_line_and_what_is_allowed() {
     edge.refuses(
         &["check"],
         "error: FOLDER/edge.toml:2: unknown variant `xml`, expected `text` or `json`\n  caused by: TOML parse error at line 2, column 14\n      \
-         |\n    2 | log_format = \"xml\"\n      |              ^^^^^\n    unknown variant `xml`, expected `text` or `json`",
+         |\n    2 | log_format = \"xml\"\n      |              ^^^^^\n    unknown variant `xml`, expected `text` or `json`\n\
+         hint: docs/configuration.md in the source tree names every key, its type and what it may be",
     );
 }
 
