@@ -78,7 +78,7 @@ impl BootService {
             .await;
         if let Err(error) = outcome {
             let error: StoreError = error;
-            tracing::error!(session, error = %error, "cannot record what happened in a boot");
+            tracing::error!(session, error = error.in_full(), "cannot record what happened in a boot");
         }
     }
 }
@@ -110,13 +110,7 @@ impl IntoResponse for Refusal {
 
 /// The answer when the store can't be read or written: the node asks again later.
 fn unavailable(error: &StoreError) -> Response {
-    let mut causes = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(error) = source {
-        causes = format!("{causes}: {error}");
-        source = error.source();
-    }
-    tracing::error!(error = %causes, "the store could not answer a request on the boot plane");
+    tracing::error!(error = error.in_full(), "the store could not answer a request on the boot plane");
     let line = "the cloud cannot answer now\n";
     (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "5"), (header::CONTENT_TYPE, "text/plain; charset=utf-8")], line)
         .into_response()

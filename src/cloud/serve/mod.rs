@@ -101,7 +101,7 @@ async fn forget_expired(state: Arc<CloudState>, mut stopping: watch::Receiver<bo
         match state.store.call(|tx| tx.forget_expired(crate::clock::now())).await {
             Ok(0) => {}
             Ok(count) => tracing::info!(count, "forgot tickets and tokens that are long past their time"),
-            Err(error) => tracing::error!(%error, "cannot forget what has expired"),
+            Err(error) => tracing::error!(error = error.in_full(), "cannot forget what has expired"),
         }
     }
 }

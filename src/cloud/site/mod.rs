@@ -158,6 +158,6 @@ fn refuse(status: StatusCode, error: &str, hint: &str) -> Response {
 }
 
 fn unavailable(error: &StoreError) -> Response {
-    tracing::error!(%error, "the store could not answer a request on the site plane");
+    tracing::error!(error = error.in_full(), "the store could not answer a request on the site plane");
     refuse(StatusCode::SERVICE_UNAVAILABLE, "the cloud cannot answer now", "ask again in a while")
 }

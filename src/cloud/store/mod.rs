@@ -85,6 +85,15 @@ pub enum StoreError {
     Database(#[from] rusqlite::Error),
 }
 
+impl StoreError {
+    /// The error and its causes on one line, for a log.
+    #[must_use]
+    pub fn in_full(&self) -> String {
+        let causes = std::iter::successors(std::error::Error::source(self), |error| error.source());
+        causes.fold(self.to_string(), |text, cause| format!("{text}: {cause}"))
+    }
+}
+
 /// The store. Clones share one connection.
 #[derive(Clone)]
 pub struct Store {
