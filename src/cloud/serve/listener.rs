@@ -10,6 +10,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -24,6 +25,9 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// A connection whose other side acknowledges nothing for this long is gone.
 const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(60);
+/// A client whose handshake failed gets this long, and may send this much, until it has read why.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
+const FAREWELL_OCTETS: u64 = 1 << 20;
 /// Requests under way get this long to finish when the program ends.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -50,6 +54,17 @@ pub(super) struct Plane<R> {
     pub(super) listener: TcpListener,
     pub(super) tls: Arc<ServerConfig>,
     pub(super) router: R,
+}
+
+/// Closes a connection whose handshake failed so that the alert arrives: under TLS 1.3 a client has sent its request by the time its
+/// certificate is refused, and closing on unread octets would reset the connection and take the alert along.
+async fn say_farewell(mut stream: TcpStream) {
+    let drain = async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream.take(FAREWELL_OCTETS), &mut tokio::io::sink()).await
+    };
+    // Whether it arrives is the other side's affair.
+    drop(tokio::time::timeout(FAREWELL_TIMEOUT, drain).await);
 }
 
 impl<R: Fn(&Connection) -> Router + Send + Sync + 'static> Plane<R> {
@@ -92,10 +107,11 @@ impl<R: Fn(&Connection) -> Router + Send + Sync + 'static> Plane<R> {
         // A machine that lost its power says no farewell; what was sent to it must not be held for ever.
         drop(socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED_TIMEOUT)));
         let acceptor = TlsAcceptor::from(Arc::clone(&self.tls));
-        let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+        let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream).into_fallible()).await {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => {
+            Ok(Err((error, stream))) => {
                 tracing::info!(plane = self.name, %peer, %error, "TLS handshake failed: a client that does not trust this cloud, or no TLS client");
+                say_farewell(stream).await;
                 return;
             }
             Err(_) => {

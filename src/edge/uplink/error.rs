@@ -133,7 +133,9 @@ impl UplinkError {
 
     /// Sorts an error of HTTP: TLS 1.3 servers refuse a client's certificate only after the handshake.
     pub(super) fn from_http(address: &str, error: hyper::Error) -> Self {
-        let io = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<io::Error>());
+        // A request that was cancelled by it holds the connection's error one level further down.
+        let mut causes = std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
+        let io = causes.find_map(|cause| cause.downcast_ref::<io::Error>());
         let tls = io.and_then(|error| error.get_ref()).and_then(|inner| inner.downcast_ref::<rustls::Error>()).cloned();
         match tls {
             Some(tls) => match Self::from_tls(address, io::Error::other(tls)) {

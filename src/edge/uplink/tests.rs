@@ -74,7 +74,15 @@ impl Cloud {
                 let (acceptor, cloud) = (acceptor.clone(), serving.clone());
                 tokio::spawn(async move {
                     // A client that refuses us is what some of the tests are about.
-                    let Ok(stream) = acceptor.accept(stream).await else { return };
+                    let stream = match acceptor.accept(stream).into_fallible().await {
+                        Ok(stream) => stream,
+                        Err((_, mut stream)) => {
+                            // As the cloud does: closing on an unread request would reset the connection and take the alert along.
+                            drop(tokio::io::AsyncWriteExt::shutdown(&mut stream).await);
+                            drop(tokio::io::copy(&mut stream, &mut tokio::io::sink()).await);
+                            return;
+                        }
+                    };
                     let certified = stream.get_ref().1.peer_certificates().is_some();
                     let service = hyper::service::service_fn(move |request| cloud.clone().serve(request, certified));
                     drop(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
