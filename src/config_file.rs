@@ -63,9 +63,14 @@ impl Source {
     /// `file:line` of a span.
     #[must_use]
     pub fn place(&self, span: &Range<usize>) -> String {
+        format!("{}:{}", self.path.display(), self.line(span))
+    }
+
+    /// The line on which a span begins, from 1.
+    #[must_use]
+    pub fn line(&self, span: &Range<usize>) -> u32 {
         let before = self.text.as_bytes().iter().take(span.start);
-        let line = before.filter(|byte| **byte == b'\n').count().saturating_add(1);
-        format!("{}:{line}", self.path.display())
+        u32::try_from(before.filter(|byte| **byte == b'\n').count().saturating_add(1)).unwrap_or(u32::MAX)
     }
 }
 

@@ -9,7 +9,7 @@ use toml::Spanned;
 use crate::command_line::LogFormat;
 use crate::config_file::Source;
 use crate::edge::dhcp;
-use crate::edge::dhcp::config::{BootSection, DhcpConfig, InterfaceSection, SubnetSection};
+use crate::edge::dhcp::config::{BootSection, ClassSection, DhcpConfig, DhcpSection, InterfaceSection, Sections, SubnetSection};
 use crate::failure::Failure;
 
 /// Where the configuration is when nobody names another file.
@@ -43,6 +43,10 @@ struct File {
     http_port: NonZeroU16,
     #[serde(default)]
     interface: Vec<Spanned<InterfaceSection>>,
+    #[serde(default)]
+    dhcp: DhcpSection,
+    #[serde(default)]
+    class: Vec<Spanned<ClassSection>>,
     #[serde(default)]
     subnet: Vec<Spanned<SubnetSection>>,
     #[serde(default)]
@@ -79,7 +83,11 @@ impl EdgeConfig {
         Self::from_source(&Source::read(path, "edge configuration")?)
     }
 
-    fn from_source(source: &Source) -> Result<Self, Failure> {
+    /// Reads a configuration that may come from elsewhere than a file.
+    ///
+    /// # Errors
+    /// As [`EdgeConfig::load`].
+    pub fn from_source(source: &Source) -> Result<Self, Failure> {
         let file: File = source.parse()?;
         if !file.state_dir.get_ref().is_absolute() {
             let what = format!("`state_dir` is `{}`, which depends on where the program is started", file.state_dir.get_ref().display());
@@ -90,6 +98,8 @@ impl EdgeConfig {
             let hint = "use error, warn, info, debug or trace, or pairs such as \"info,fairlead::edge::dhcp=debug\"";
             return Err(source.error(&file.log.span(), &what, hint));
         }
+        let File { interface, dhcp, class, subnet, boot, .. } = &file;
+        let dhcp = dhcp::config::build(source, &Sections { interfaces: interface, dhcp, classes: class, subnets: subnet, boot })?;
         Ok(Self {
             state_dir: file.state_dir.into_inner(),
             log: file.log.into_inner(),
@@ -98,7 +108,7 @@ impl EdgeConfig {
                 Format::Json => LogFormat::Json,
             },
             http_port: file.http_port,
-            dhcp: dhcp::config::build(source, &file.interface, &file.subnet, &file.boot)?,
+            dhcp,
         })
     }
 }

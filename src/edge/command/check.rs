@@ -71,6 +71,7 @@ fn ports(config: &EdgeConfig, findings: &mut Findings) -> Result<()> {
             let mode = match interface.mode {
                 Mode::Server => "gives addresses and boot files",
                 Mode::Proxy => "gives boot files beside another DHCP server",
+                Mode::Observe => "answers nothing and tells what it would have said",
             };
             format!("interface `{}`, {}: {mode}; its DHCP ports are free", interface.name, interface.address)
         };

@@ -48,7 +48,7 @@ impl Engine {
     #[must_use]
     pub fn new(config: Arc<DhcpConfig>, records: Vec<LeaseRecord>) -> Self {
         let tables = config.subnets().iter().map(|subnet| {
-            let reserved: HashSet<Ipv4Addr> = subnet.reservations.values().copied().collect();
+            let reserved: HashSet<Ipv4Addr> = subnet.reservations().iter().map(|reservation| reservation.address.value).collect();
             LeaseTable::new(&subnet.pools, reserved)
         });
         let mut engine = Self { tables: tables.collect(), config, attempts: BootAttempts::default(), boot: None };
@@ -109,7 +109,7 @@ impl Engine {
     }
 
     pub(super) fn subnet_of(&self, address: Ipv4Addr) -> Option<usize> {
-        self.config.subnets().iter().position(|subnet| subnet.network.contains(address))
+        self.config.subnets().iter().position(|subnet| subnet.network.value.contains(address))
     }
 
     pub(super) fn table_of(&mut self, address: Ipv4Addr) -> Option<&mut LeaseTable> {
@@ -135,7 +135,7 @@ impl Engine {
 
     /// What the client is told to boot. With `last`, the client acts on this answer: an iPXE is given a ticket.
     pub(super) fn boot_answer<'a>(&self, exchange: &Exchange<'_>, settings: &'a BootSettings, last: bool) -> Option<BootAnswer<'a>> {
-        let mut answer = BootAnswer::decide(&exchange.client, self.config.boot_files(), settings, exchange.interface.address)?;
+        let mut answer = BootAnswer::decide(&exchange.client, &self.config.boot_files().files, settings, exchange.interface.address)?;
         if last && exchange.client.stage == Stage::Ipxe {
             // A ticket vouches for a hardware address; without one, or without a ticket, there is nothing to go on with.
             let (mac, boot) = (exchange.client.mac?, exchange.boot?);

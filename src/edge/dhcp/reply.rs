@@ -81,13 +81,6 @@ impl Reply {
         }
     }
 
-    /// Adds an option of addresses, unless there is none.
-    pub(super) fn put_addresses(&mut self, code: u8, addresses: &[Ipv4Addr]) {
-        if !addresses.is_empty() {
-            self.put(code, &addresses.iter().flat_map(Ipv4Addr::octets).collect::<Vec<u8>>());
-        }
-    }
-
     /// The message's octets.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(LEAST_LENGTH);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::action::{Action, Commit, Destination, DropReason, Outgoing, Promise};
 use super::boot_file::BootAnswer;
 use super::config::Subnet;
+use super::config::policy::ReservationKey;
 use super::engine::{Engine, Exchange, whole_seconds};
 use super::option::{self, MessageType};
 use super::reply::Reply;
@@ -93,7 +94,7 @@ impl Engine {
     fn init_reboot(&mut self, exchange: &Exchange<'_>, place: usize, address: Ipv4Addr) -> Result<Vec<Action>, DropReason> {
         let (config, client) = (Arc::clone(&self.config), &exchange.request.client);
         let subnet = config.subnets().get(place).ok_or(DropReason::NotServed)?;
-        if !subnet.network.is_host(address) {
+        if !subnet.network.value.is_host(address) {
             return Ok(refuse(exchange, "the address is of another network"));
         }
         let table = self.tables.get(place).ok_or(DropReason::NotServed)?;
@@ -112,7 +113,7 @@ impl Engine {
     fn renew(&mut self, exchange: &Exchange<'_>, place: usize, address: Ipv4Addr) -> Result<Vec<Action>, DropReason> {
         let (config, client) = (Arc::clone(&self.config), &exchange.request.client);
         let subnet = config.subnets().get(place).ok_or(DropReason::NotServed)?;
-        if !subnet.network.is_host(address) {
+        if !subnet.network.value.is_host(address) {
             // A unicast comes from a client that was told of us; which network it is in can't be seen from here.
             let by_unicast = exchange.ingress.destination == exchange.interface.address && !exchange.request.is_relayed();
             return if by_unicast { Err(DropReason::UnknownLease) } else { Ok(refuse(exchange, "the address is of another network")) };
@@ -145,10 +146,10 @@ impl Engine {
         let answer = settings.as_deref().and_then(|settings| self.boot_answer(exchange, settings, true));
         let mut reply = promise(MessageType::Ack, exchange, subnet, address, answer.as_ref());
         reply.ciaddr = exchange.request.ciaddr;
-        let leased = SiteEventKind::Leased { address, seconds: subnet.lease_time, arch: exchange.client.arch() };
+        let leased = SiteEventKind::Leased { address, seconds: lease_time(subnet), arch: exchange.client.arch() };
         let reports = exchange.report(leased).into_iter().chain(exchange.boot_reports(answer.as_ref())).collect();
         let outgoing = outgoing(exchange, &reply, client_destination(exchange, address));
-        let time = Duration::from_secs(u64::from(subnet.lease_time));
+        let time = Duration::from_secs(u64::from(lease_time(subnet)));
         let record = record(exchange, address, LeaseState::Bound, exchange.now.after(time));
         let table = self.tables.get_mut(place).ok_or(DropReason::NotServed)?;
         table.put(record.clone());
@@ -237,7 +238,11 @@ impl Engine {
 }
 
 fn reservation(subnet: &Subnet, exchange: &Exchange<'_>) -> Option<Ipv4Addr> {
-    subnet.reservations.get(&exchange.client.mac?).copied()
+    subnet.reservation(&ReservationKey::Mac(exchange.client.mac?)).map(|reservation| reservation.address.value)
+}
+
+fn lease_time(subnet: &Subnet) -> u32 {
+    subnet.policy.times.default.map_or(3600, |time| time.value)
 }
 
 fn record(exchange: &Exchange<'_>, address: Ipv4Addr, state: LeaseState, expires_at: Timestamp) -> LeaseRecord {
@@ -255,7 +260,7 @@ fn record(exchange: &Exchange<'_>, address: Ipv4Addr, state: LeaseState, expires
 fn promise(kind: MessageType, exchange: &Exchange<'_>, subnet: &Subnet, address: Ipv4Addr, answer: Option<&BootAnswer<'_>>) -> Reply {
     let mut reply = Reply::new(kind, exchange.request, exchange.interface.address);
     reply.yiaddr = address;
-    put_times(&mut reply, subnet.lease_time);
+    put_times(&mut reply, lease_time(subnet));
     put_settings(&mut reply, exchange, subnet, answer);
     reply
 }
@@ -272,22 +277,15 @@ fn put_settings(reply: &mut Reply, exchange: &Exchange<'_>, subnet: &Subnet, ans
     // RFC 2132, section 3.3: the mask stands before the router.
     const WITHOUT_A_LIST: [u8; 6] =
         [option::SUBNET_MASK, option::ROUTERS, option::DNS_SERVERS, option::DOMAIN_NAME, option::BROADCAST_ADDRESS, option::NTP_SERVERS];
-    reply.put(option::SUBNET_MASK, &subnet.network.mask().octets());
+    reply.put(option::SUBNET_MASK, &subnet.network.value.mask().octets());
     if let Some(answer) = answer {
         answer.put(reply, exchange.request, &exchange.client);
     }
     for code in exchange.request.option(option::PARAMETER_REQUEST_LIST).unwrap_or(&WITHOUT_A_LIST) {
-        match *code {
-            option::ROUTERS => reply.put_addresses(*code, &subnet.routers),
-            option::DNS_SERVERS => reply.put_addresses(*code, &subnet.dns),
-            option::NTP_SERVERS => reply.put_addresses(*code, &subnet.ntp),
-            option::BROADCAST_ADDRESS => reply.put(*code, &subnet.network.broadcast().octets()),
-            option::DOMAIN_NAME => {
-                if let Some(domain) = &subnet.domain {
-                    reply.put(*code, domain.as_bytes());
-                }
-            }
-            _ => {}
+        if *code == option::BROADCAST_ADDRESS {
+            reply.put(*code, &subnet.network.value.broadcast().octets());
+        } else if let Some(found) = subnet.policy.options.find(*code) {
+            reply.put(*code, &found.octets);
         }
     }
 }

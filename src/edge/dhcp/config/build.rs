@@ -1,15 +1,18 @@
 use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 use std::ops::Range;
+use std::time::Duration;
 
 use humantime_serde::re::humantime::parse_duration;
 use toml::Spanned;
 
-use super::section::{BootSection, InterfaceMode, InterfaceSection, ReservationSection, SubnetSection};
+use super::options::{OptionSet, OptionValue};
+use super::policy::{General, GeneralBootFiles, Limits, Origin, Policy, Reservation, ReservationKey, Sourced};
+use super::section::{BootSection, InterfaceMode, InterfaceSection, ReservationSection, Sections, SubnetSection};
 use super::{DhcpConfig, Interface, Mode, Subnet};
 use crate::config_file::Source;
-use crate::edge::dhcp::boot_file::BootFiles;
-use crate::edge::lease::AddressRange;
+use crate::edge::dhcp::option;
+use crate::edge::lease::{AddressRange, OFFER_HOLD};
 use crate::failure::Failure;
 use crate::wire::{ClientArch, MacAddr};
 
@@ -24,28 +27,24 @@ const MOST_ADDRESSES: usize = 63;
 /// # Errors
 /// The first thing that can't be, with file, line and remedy: an interface named twice, overlapping subnets or pools, a pool
 /// or a reservation outside its subnet or on the box's or a router's address, a lease time out of range, and their like.
-pub fn build(
-    source: &Source,
-    interface_sections: &[Spanned<InterfaceSection>],
-    subnets: &[Spanned<SubnetSection>],
-    boot: &BootSection,
-) -> Result<DhcpConfig, Failure> {
+pub fn build(source: &Source, sections: &Sections<'_>) -> Result<DhcpConfig, Failure> {
+    let Sections { interfaces: interface_sections, subnets, boot, .. } = *sections;
     let interfaces = build_interfaces(source, interface_sections)?;
     let own: Vec<Ipv4Addr> = interfaces.iter().map(|interface| interface.address).collect();
     let mut built: Vec<Subnet> = Vec::new();
     for section in subnets {
         let subnet = build_subnet(source, section.get_ref(), &own)?;
-        if let Some(other) = built.iter().find(|other| other.network.overlaps(subnet.network)) {
+        if let Some(other) = built.iter().find(|other| other.network.value.overlaps(subnet.network.value)) {
             return Err(source.error(
                 &section.get_ref().network.span(),
-                &format!("subnet {} overlaps subnet {}", subnet.network, other.network),
+                &format!("subnet {} overlaps subnet {}", subnet.network.value, other.network.value),
                 "an address must belong to one subnet; make one of the networks smaller or remove it",
             ));
         }
         if !interfaces.iter().any(|interface| interface.mode == Mode::Server) {
             return Err(source.error(
                 &section.get_ref().network.span(),
-                &format!("no interface gives out addresses of subnet {}", subnet.network),
+                &format!("no interface gives out addresses of subnet {}", subnet.network.value),
                 "set `mode = \"server\"` on an interface, or remove the subnet",
             ));
         }
@@ -54,7 +53,16 @@ pub fn build(
     for section in interface_sections {
         check_has_subnet(source, section.get_ref(), &built)?;
     }
-    Ok(DhcpConfig { interfaces, subnets: built, boot_files: build_boot_files(source, boot)? })
+    let general = General {
+        policy: Policy::default(),
+        conflict_probe: false,
+        decline_quarantine: Duration::from_secs(86_400),
+        offer_hold: OFFER_HOLD,
+        relays: Vec::new(),
+        limits: Limits { offers: 4096, client_rate: 20 },
+    };
+    let boot_files = build_boot_files(source, boot)?;
+    Ok(DhcpConfig { interfaces, general, classes: Vec::new(), subnets: built, boot_files, warnings: Vec::new() })
 }
 
 fn build_interfaces(source: &Source, sections: &[Spanned<InterfaceSection>]) -> Result<Vec<Interface>, Failure> {
@@ -77,6 +85,7 @@ fn build_interfaces(source: &Source, sections: &[Spanned<InterfaceSection>]) -> 
         let mode = match section.mode {
             InterfaceMode::Server => Mode::Server,
             InterfaceMode::Proxy => Mode::Proxy,
+            InterfaceMode::Observe => Mode::Observe,
             InterfaceMode::Off => continue,
         };
         let Some(address) = &section.address else {
@@ -101,14 +110,14 @@ fn build_interfaces(source: &Source, sections: &[Spanned<InterfaceSection>]) -> 
                 "each interface has an address of its own",
             ));
         }
-        built.push(Interface { name: name.clone(), mode, address });
+        built.push(Interface { name: name.clone(), mode, address, authoritative: section.authoritative });
     }
     Ok(built)
 }
 
 fn check_has_subnet(source: &Source, section: &InterfaceSection, subnets: &[Subnet]) -> Result<(), Failure> {
     let Some(address) = section.address.as_ref().filter(|_| section.mode == InterfaceMode::Server) else { return Ok(()) };
-    if subnets.iter().any(|subnet| subnet.network.is_host(*address.get_ref())) {
+    if subnets.iter().any(|subnet| subnet.network.value.is_host(*address.get_ref())) {
         return Ok(());
     }
     let (span, address, name) = (address.span(), address.get_ref(), section.name.get_ref());
@@ -143,15 +152,43 @@ fn build_subnet(source: &Source, section: &SubnetSection, own: &[Ipv4Addr]) -> R
         .map(|address| (*address, "this box's own address"))
         .chain(routers.iter().map(|address| (*address, "a router's address")))
         .collect();
+    let lease_time = section.lease_time.as_ref().map_or(Ok(DEFAULT_LEASE_TIME), |text| build_lease_time(source, text))?;
+    let line = |span: &Range<usize>| Origin::Line(source.line(span));
+    let mut options = OptionSet::default();
+    for (code, key, list) in [
+        (option::ROUTERS, "routers", &section.routers),
+        (option::DNS_SERVERS, "dns", &section.dns),
+        (option::NTP_SERVERS, "ntp", &section.ntp),
+    ] {
+        if let Some(first) = list.first() {
+            let octets = addresses(source, key, list)?.iter().flat_map(Ipv4Addr::octets).collect();
+            options.set(OptionValue { code, octets, origin: line(&first.span()), always: false });
+        }
+    }
+    if let Some(domain) = &section.domain {
+        let octets = build_domain(source, domain)?.into_bytes();
+        options.set(OptionValue { code: option::DOMAIN_NAME, octets, origin: line(&domain.span()), always: false });
+    }
+    let mut policy = Policy { options, ..Policy::default() };
+    policy.times.default =
+        Some(Sourced { value: lease_time, origin: section.lease_time.as_ref().map_or(Origin::BuiltIn, |text| line(&text.span())) });
+    let mut reservations = Vec::new();
+    let mut by_key = HashMap::new();
+    for (mac, address) in build_reservations(source, section, &taken)? {
+        let key = ReservationKey::Mac(mac);
+        by_key.insert(key.clone(), reservations.len());
+        let address = Sourced { value: address, origin: Origin::BuiltIn };
+        reservations.push(Reservation { key, address, host_name: None, policy: Policy::default() });
+    }
     Ok(Subnet {
-        network,
+        network: Sourced { value: network, origin: line(&section.network.span()) },
         pools: build_pools(source, section, &taken)?,
-        dns: addresses(source, "dns", &section.dns)?,
-        ntp: addresses(source, "ntp", &section.ntp)?,
-        routers: addresses(source, "routers", &section.routers)?,
-        domain: section.domain.as_ref().map(|domain| build_domain(source, domain)).transpose()?,
-        lease_time: section.lease_time.as_ref().map_or(Ok(DEFAULT_LEASE_TIME), |text| build_lease_time(source, text))?,
-        reservations: build_reservations(source, section, &taken)?,
+        excluded: Vec::new(),
+        relays: Vec::new(),
+        conflict_probe: false,
+        policy,
+        reservations,
+        by_key,
     })
 }
 
@@ -262,8 +299,8 @@ fn build_lease_time(source: &Source, text: &Spanned<String>) -> Result<u32, Fail
     })
 }
 
-fn build_boot_files(source: &Source, boot: &BootSection) -> Result<BootFiles, Failure> {
-    let mut files = BootFiles::default();
+fn build_boot_files(source: &Source, boot: &BootSection) -> Result<GeneralBootFiles, Failure> {
+    let mut files = GeneralBootFiles::default();
     for (key, file) in &boot.files {
         let arch = parse_arch(key.get_ref()).ok_or_else(|| {
             source.error(
@@ -273,7 +310,8 @@ fn build_boot_files(source: &Source, boot: &BootSection) -> Result<BootFiles, Fa
             )
         })?;
         check_file(source, &file.span(), file.get_ref())?;
-        files.set(arch, file.get_ref());
+        files.files.set(arch, file.get_ref());
+        files.lines.push((arch, source.line(&key.span())));
     }
     Ok(files)
 }

@@ -5,6 +5,8 @@
 
 mod build;
 mod network;
+pub mod options;
+pub mod policy;
 mod section;
 
 use std::collections::HashMap;
@@ -12,18 +14,31 @@ use std::net::Ipv4Addr;
 
 pub use build::build;
 pub use network::{Ipv4Network, NetworkError};
-pub use section::{BootSection, InterfaceMode, InterfaceSection, ReservationSection, SubnetSection};
+pub use section::{BootSection, ClassSection, DhcpSection, InterfaceMode, InterfaceSection, ReservationSection, Sections, SubnetSection};
 
-use super::boot_file::BootFiles;
+use self::policy::{Class, General, GeneralBootFiles, Policy, Reservation, ReservationKey, Sourced};
 use crate::edge::lease::AddressRange;
-use crate::wire::MacAddr;
 
 /// A checked configuration.
 #[derive(Clone, Debug)]
 pub struct DhcpConfig {
     interfaces: Vec<Interface>,
+    general: General,
+    classes: Vec<Class>,
     subnets: Vec<Subnet>,
-    boot_files: BootFiles,
+    boot_files: GeneralBootFiles,
+    warnings: Vec<Warning>,
+}
+
+/// Something that is legal and unwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// `file:line` of it.
+    pub place: String,
+    /// What is unwise, and why.
+    pub what: String,
+    /// What to do about it.
+    pub hint: String,
 }
 
 /// What is done on an interface that is not off.
@@ -33,6 +48,8 @@ pub enum Mode {
     Server,
     /// proxyDHCP: gives boot files beside another server.
     Proxy,
+    /// Answers nothing and tells what a server would have said.
+    Observe,
 }
 
 /// An interface to serve.
@@ -44,27 +61,42 @@ pub struct Interface {
     pub mode: Mode,
     /// The box's address there.
     pub address: Ipv4Addr,
+    /// Whether it serves although another DHCP server was heard there.
+    pub authoritative: bool,
 }
 
 /// A subnet whose addresses are given out.
 #[derive(Clone, Debug)]
 pub struct Subnet {
-    /// The network.
-    pub network: Ipv4Network,
+    /// The network, and where it stands.
+    pub network: Sourced<Ipv4Network>,
     /// What is given out; inside the network, without overlap.
     pub pools: Vec<AddressRange>,
-    /// Option 3.
-    pub routers: Vec<Ipv4Addr>,
-    /// Option 6.
-    pub dns: Vec<Ipv4Addr>,
-    /// Option 42.
-    pub ntp: Vec<Ipv4Addr>,
-    /// Option 15.
-    pub domain: Option<String>,
-    /// Lease time in seconds.
-    pub lease_time: u32,
+    /// What is not given out although a pool holds it.
+    pub excluded: Vec<AddressRange>,
+    /// Relays that ask for clients of this subnet although their address is not in it.
+    pub relays: Vec<Ipv4Network>,
+    /// Whether an address is probed before a new client is given it.
+    pub conflict_probe: bool,
+    /// What is said of its machines.
+    pub policy: Policy,
     /// Addresses that are kept for one machine each.
-    pub reservations: HashMap<MacAddr, Ipv4Addr>,
+    reservations: Vec<Reservation>,
+    by_key: HashMap<ReservationKey, usize>,
+}
+
+impl Subnet {
+    /// The addresses that are kept for one machine each.
+    #[must_use]
+    pub fn reservations(&self) -> &[Reservation] {
+        &self.reservations
+    }
+
+    /// The reservation of the machine that is known by this.
+    #[must_use]
+    pub fn reservation(&self, key: &ReservationKey) -> Option<&Reservation> {
+        self.by_key.get(key).and_then(|place| self.reservations.get(*place))
+    }
 }
 
 impl DhcpConfig {
@@ -80,10 +112,28 @@ impl DhcpConfig {
         &self.subnets
     }
 
+    /// What is the same for the whole box.
+    #[must_use]
+    pub const fn general(&self) -> &General {
+        &self.general
+    }
+
+    /// The classes, in the order in which they are asked.
+    #[must_use]
+    pub fn classes(&self) -> &[Class] {
+        &self.classes
+    }
+
     /// The boot file of each architecture.
     #[must_use]
-    pub const fn boot_files(&self) -> &BootFiles {
+    pub const fn boot_files(&self) -> &GeneralBootFiles {
         &self.boot_files
+    }
+
+    /// What is legal in the configuration and unwise.
+    #[must_use]
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
     }
 }
 

@@ -18,6 +18,9 @@ pub struct InterfaceSection {
     pub mode: InterfaceMode,
     /// The box's own address there: the server identifier, and the host in boot URLs. Needed unless the mode is `off`.
     pub address: Option<Spanned<Ipv4Addr>>,
+    /// Whether a server answers although another one was heard there.
+    #[serde(default)]
+    pub authoritative: bool,
 }
 
 /// What the box does on an interface.
@@ -28,8 +31,35 @@ pub enum InterfaceMode {
     Server,
     /// It tells machines what to boot, beside the DHCP server that gives them addresses.
     Proxy,
+    /// It answers nothing and tells what a server would have said.
+    Observe,
     /// Nothing.
     Off,
+}
+
+/// `[dhcp]`: what holds unless a subnet, class or reservation says otherwise.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DhcpSection {}
+
+/// `[[class]]`: machines that have something in common.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClassSection {}
+
+/// All of the file's sections that are about DHCP.
+#[derive(Clone, Copy, Debug)]
+pub struct Sections<'a> {
+    /// `[[interface]]`.
+    pub interfaces: &'a [Spanned<InterfaceSection>],
+    /// `[dhcp]`.
+    pub dhcp: &'a DhcpSection,
+    /// `[[class]]`.
+    pub classes: &'a [Spanned<ClassSection>],
+    /// `[[subnet]]`.
+    pub subnets: &'a [Spanned<SubnetSection>],
+    /// `[boot]`.
+    pub boot: &'a BootSection,
 }
 
 /// `[[subnet]]`: addresses to give out in `server` mode. It belongs to the interface whose address lies in it; others are

@@ -1,26 +1,11 @@
-use serde::Deserialize;
-use toml::Spanned;
-
 use super::*;
 use crate::config_file::Source;
+use crate::edge::config::EdgeConfig;
 use crate::failure::Failure;
 use crate::wire::ClientArch;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    #[serde(default)]
-    interface: Vec<Spanned<InterfaceSection>>,
-    #[serde(default)]
-    subnet: Vec<Spanned<SubnetSection>>,
-    #[serde(default)]
-    boot: BootSection,
-}
-
 fn read(text: &str) -> Result<DhcpConfig, Failure> {
-    let source = Source::from_text("edge.toml", text);
-    let file: File = source.parse()?;
-    build(&source, &file.interface, &file.subnet, &file.boot)
+    EdgeConfig::from_source(&Source::from_text("edge.toml", text)).map(|config| config.dhcp)
 }
 
 const INTERFACE: &str = "[[interface]]\nname = \"eth1\"\nmode = \"server\"\naddress = \"192.0.2.1\"\n";
@@ -57,24 +42,16 @@ fn the_whole_of_it_is_read() {
     .unwrap();
     assert_eq!(config.interfaces().len(), 1);
     let subnet = &config.subnets()[0];
-    assert_eq!((subnet.lease_time, subnet.pools.len(), subnet.reservations.len()), (43_200, 2, 1));
-    assert_eq!(config.boot_files().file(ClientArch::X64_UEFI), Some("own.efi"));
-    assert_eq!(config.boot_files().file(ClientArch::EBC), None);
-    assert_eq!(config.boot_files().file(ClientArch::X86_BIOS), Some("undionly.kpxe"));
+    assert_eq!((subnet.policy.times.default.map(|time| time.value), subnet.pools.len(), subnet.reservations().len()), (Some(43_200), 2, 1));
+    assert_eq!(config.boot_files().files.file(ClientArch::X64_UEFI), Some("own.efi"));
+    assert_eq!(config.boot_files().files.file(ClientArch::EBC), None);
+    assert_eq!(config.boot_files().files.file(ClientArch::X86_BIOS), Some("undionly.kpxe"));
 }
 
 #[test]
 fn the_example_is_valid() {
     let text = include_str!("../../../../config/edge.toml");
-    let source = Source::from_text("config/edge.toml", text);
-    #[derive(Deserialize)]
-    struct Example {
-        interface: Vec<Spanned<InterfaceSection>>,
-        subnet: Vec<Spanned<SubnetSection>>,
-        boot: BootSection,
-    }
-    let example: Example = source.parse().unwrap();
-    let config = build(&source, &example.interface, &example.subnet, &example.boot).unwrap();
+    let config = read(text).unwrap();
     assert!(!config.interfaces().is_empty() && !config.subnets().is_empty());
 }
 

@@ -33,7 +33,7 @@ pub(super) fn open_ports(config: &DhcpConfig) -> Result<Vec<Port>, Failure> {
 pub(super) fn open_interface(config: &DhcpConfig, id: InterfaceId, interface: &Interface) -> Result<Vec<Port>, Failure> {
     let system = check_interface(config, interface)?;
     let numbers: &[u16] = match interface.mode {
-        Mode::Server => &[SERVER_PORT],
+        Mode::Server | Mode::Observe => &[SERVER_PORT],
         Mode::Proxy => &[SERVER_PORT, PXE_PORT],
     };
     let mut ports = Vec::new();
@@ -41,7 +41,7 @@ pub(super) fn open_interface(config: &DhcpConfig, id: InterfaceId, interface: &I
         let socket = DeviceSocket::bind(&interface.name, *number).map_err(|error| port_failure(&error, &interface.name, *number))?;
         let frames = match interface.mode {
             Mode::Server => open_frames(&system)?,
-            Mode::Proxy => None,
+            Mode::Proxy | Mode::Observe => None,
         };
         let (name, address) = (interface.name.clone(), interface.address);
         ports.push(Port { interface: id, name, address, number: *number, socket, frames });
@@ -60,7 +60,7 @@ fn open_frames(system: &SystemInterface) -> Result<Option<FrameSocket>, Failure>
 
 /// The configuration names addresses, so that it can be checked without the machine; here the machine is held against it.
 fn check_interface(config: &DhcpConfig, interface: &Interface) -> Result<SystemInterface, Failure> {
-    let Interface { name, mode, address } = interface;
+    let Interface { name, mode, address, .. } = interface;
     let system = SystemInterface::find(name)
         .map_err(|error| Failure::new("cannot list the network interfaces").cause(&error))?
         .ok_or_else(|| {
@@ -73,14 +73,14 @@ fn check_interface(config: &DhcpConfig, interface: &Interface) -> Result<SystemI
         return Err(Failure::new(format!("network interface `{name}` does not have the address {address}: {has}"))
             .hint(format!("give it the address (`ip address add {address}/PREFIX dev {name}`), or correct `address` in `[[interface]]`")));
     };
-    let subnet = config.subnets().iter().find(|subnet| subnet.network.contains(*address));
+    let subnet = config.subnets().iter().find(|subnet| subnet.network.value.contains(*address));
     if let Some(subnet) = subnet
         && *mode == Mode::Server
-        && subnet.network.mask() != found.mask
+        && subnet.network.value.mask() != found.mask
     {
         return Err(Failure::new(format!(
             "subnet {} is not the network of interface `{name}`, whose mask is {}: machines would be told a wrong network",
-            subnet.network, found.mask
+            subnet.network.value, found.mask
         ))
         .hint("make `network` in `[[subnet]]` and the interface's prefix the same"));
     }

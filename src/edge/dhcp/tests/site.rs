@@ -4,13 +4,11 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
-use toml::Spanned;
-
 use super::packet::{Answer, Packet};
 use crate::clock::Timestamp;
 use crate::config_file::Source;
-use crate::edge::dhcp::config::{BootSection, DhcpConfig, InterfaceSection, SubnetSection, build};
+use crate::edge::config::EdgeConfig;
+use crate::edge::dhcp::config::DhcpConfig;
 use crate::edge::dhcp::{Action, BootSettings, Destination, DropReason, Engine, Fresh, Ingress, InterfaceId, Outcome, TicketMinter};
 use crate::edge::lease::LeaseRecord;
 use crate::wire::uplink::{SiteEvent, SiteEventKind};
@@ -77,20 +75,8 @@ impl Heard {
     }
 }
 
-#[derive(Deserialize)]
-struct File {
-    #[serde(default)]
-    interface: Vec<Spanned<InterfaceSection>>,
-    #[serde(default)]
-    subnet: Vec<Spanned<SubnetSection>>,
-    #[serde(default)]
-    boot: BootSection,
-}
-
 pub(super) fn config(text: &str) -> DhcpConfig {
-    let source = Source::from_text("edge.toml", text);
-    let file: File = source.parse().unwrap();
-    build(&source, &file.interface, &file.subnet, &file.boot).unwrap()
+    EdgeConfig::from_source(&Source::from_text("edge.toml", text)).unwrap().dhcp
 }
 
 pub(super) fn settings() -> BootSettings {
