@@ -34,11 +34,24 @@ pub(super) fn write_frame<'a>(out: &mut Vec<u8>, records: impl IntoIterator<Item
     for record in records {
         write_record(&mut body, record);
     }
-    let length = u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes();
+    write_encoded_frame(out, &[&body]);
+}
+
+/// Appends a frame whose records are the `parts`, encoded already, one after the other.
+pub(super) fn write_encoded_frame(out: &mut Vec<u8>, parts: &[&[u8]]) {
+    let length = parts.iter().map(|part| part.len()).fold(0, usize::saturating_add);
+    let length = u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes();
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&length);
+    for part in parts {
+        hasher.update(part);
+    }
     out.extend_from_slice(FRAME_MARK);
     out.extend_from_slice(&length);
-    out.extend_from_slice(&checksum(length, &body).to_be_bytes());
-    out.extend_from_slice(&body);
+    out.extend_from_slice(&hasher.finalize().to_be_bytes());
+    for part in parts {
+        out.extend_from_slice(part);
+    }
 }
 
 /// The records of the frame at the beginning of `bytes` and the frame's length, or `None` when there is no whole one.
@@ -80,22 +93,23 @@ fn checksum(length: [u8; 4], body: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-fn write_record(out: &mut Vec<u8>, record: &LeaseRecord) {
-    let mut body = Vec::with_capacity(64);
-    body.push(match record.state {
+/// Appends a record, its length first.
+pub(super) fn write_record(out: &mut Vec<u8>, record: &LeaseRecord) {
+    let fixed = 1 + 4 + 8 + 8 + 1 + 1 + 1;
+    // Both lengths are held by their types: a record has at most MAX_RECORD_LENGTH octets.
+    let length = record.hardware.octets().len().saturating_add(record.client.octets().len()).saturating_add(fixed);
+    out.extend_from_slice(&u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes());
+    out.push(match record.state {
         LeaseState::Bound => 1,
         LeaseState::Released => 2,
         LeaseState::Declined => 3,
     });
-    body.extend_from_slice(&record.address.octets());
-    body.extend_from_slice(&record.starts_at.0.to_be_bytes());
-    body.extend_from_slice(&record.expires_at.0.to_be_bytes());
-    body.push(record.hardware.kind());
-    write_short(&mut body, record.hardware.octets());
-    write_short(&mut body, record.client.octets());
-    // Both lengths are held by their types: a record has at most MAX_RECORD_LENGTH octets.
-    out.extend_from_slice(&u16::try_from(body.len()).unwrap_or(u16::MAX).to_be_bytes());
-    out.extend_from_slice(&body);
+    out.extend_from_slice(&record.address.octets());
+    out.extend_from_slice(&record.starts_at.0.to_be_bytes());
+    out.extend_from_slice(&record.expires_at.0.to_be_bytes());
+    out.push(record.hardware.kind());
+    write_short(out, record.hardware.octets());
+    write_short(out, record.client.octets());
 }
 
 fn write_short(out: &mut Vec<u8>, octets: &[u8]) {

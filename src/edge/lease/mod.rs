@@ -2,7 +2,7 @@
 //!
 //! - [`LeaseRecord`] is what is written down about one address.
 //! - [`LeaseTable`] holds the leases and offers of one subnet in memory and picks addresses. It has no clock and does no I/O.
-//! - [`Journal`] is the file behind it: a record is on the disk when its receipt says so.
+//! - [`Journal`] is the file behind it: a record is on the disk when its caller hears so.
 
 mod codec;
 mod journal;
@@ -10,7 +10,7 @@ mod range;
 mod record;
 mod table;
 
-pub use journal::{Journal, JournalError, Receipt};
+pub use journal::{Journal, JournalError, RecordBatch};
 pub use range::{AddressRange, RangeError};
 pub use record::{ClientId, HardwareAddress, LeaseRecord, LeaseState};
 pub use table::{LeaseTable, OFFER_HOLD};

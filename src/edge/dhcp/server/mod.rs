@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ring::rand::{SecureRandom as _, SystemRandom};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use self::bind::Port;
@@ -18,7 +18,7 @@ use super::action::{Action, Commit, Destination, DropReason, Fresh, Ingress, Out
 use super::config::{DhcpConfig, Interface};
 use super::{BootSettings, CLIENT_PORT, Engine, InterfaceId};
 use crate::clock;
-use crate::edge::lease::{Journal, JournalError, Receipt};
+use crate::edge::lease::{Journal, JournalError, RecordBatch};
 use crate::edge::socket;
 use crate::failure::Failure;
 use crate::wire::uplink::SiteEvent;
@@ -46,7 +46,7 @@ struct Shared {
 pub struct Handle(Arc<Shared>);
 
 /// A lease that waits for the disk.
-type Waiting = (Receipt, Commit);
+type Waiting = (oneshot::Receiver<Result<(), JournalError>>, Commit);
 
 /// So many leases may wait for the disk before the sockets are left to wait too.
 const WAITING: usize = 4096;
@@ -161,7 +161,11 @@ impl Shared {
         let mut now_due = Vec::new();
         for action in engine.handle(clock::now(), ingress, datagram, fresh) {
             match action {
-                Action::Commit(commit) => waiting.push((self.journal.submit(commit.record.clone()), commit)),
+                Action::Commit(commit) => {
+                    let (done, receipt) = oneshot::channel();
+                    self.journal.submit(RecordBatch::of(&commit.record), |outcome| drop(done.send(outcome)));
+                    waiting.push((receipt, commit));
+                }
                 action => now_due.push(action),
             }
         }
@@ -249,7 +253,7 @@ async fn receive_all(shared: Arc<Shared>, place: usize, waiting: mpsc::Sender<Wa
 /// Waits for the disk and says what was promised. The journal writes in order, so waiting in order loses no time.
 async fn settle_all(shared: Arc<Shared>, mut waiting: mpsc::Receiver<Waiting>, reports: mpsc::Sender<SiteEvent>) {
     while let Some((receipt, commit)) = waiting.recv().await {
-        let outcome = match receipt.wait().await {
+        let outcome = match receipt.await.unwrap_or(Err(JournalError::Closed)) {
             Ok(()) => Outcome::Durable,
             Err(error) => {
                 tracing::debug!(address = %commit.record.address, "a lease is not on the disk: {error}");

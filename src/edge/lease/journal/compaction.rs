@@ -1,4 +1,4 @@
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::path::Path;
 
 use super::recovery::settled_records;
@@ -16,15 +16,21 @@ pub(super) fn create_journal(folder: &Path) -> Result<(), JournalError> {
     durable_file::replace(&path, FILE_HEADER, Access::Owner).map_err(JournalError::io("create the lease file", &path))
 }
 
-/// Puts the journal aside and begins an empty one. After a crash in between there is only the old one, and the next start
-/// makes the new one.
-pub(super) fn change_journals(folder: &Path) -> Result<(), JournalError> {
+/// Puts the journal aside, begins an empty one and opens that. After a crash in between there is only the old one, and the next
+/// start makes the new one.
+pub(super) fn change_journals(folder: &Path) -> Result<File, JournalError> {
     let (journal, old) = (folder.join(JOURNAL), folder.join(OLD_JOURNAL));
     fs::rename(&journal, &old).map_err(JournalError::io("rename the lease file", &journal))?;
-    create_journal(folder).inspect_err(|_| {
+    create_journal(folder).and_then(|()| open_journal(folder)).inspect_err(|_| {
         // Without room for a new journal the one there is goes on. Should even this fail, the next start reads it as the old one.
         drop(fs::rename(&old, &journal));
     })
+}
+
+/// Opens the journal to write to it.
+pub(super) fn open_journal(folder: &Path) -> Result<File, JournalError> {
+    let path = folder.join(JOURNAL);
+    OpenOptions::new().write(true).open(&path).map_err(JournalError::io("open the lease file", &path))
 }
 
 /// Makes a new snapshot of the last one and the old journal, which is then removed. Returns the snapshot's length.

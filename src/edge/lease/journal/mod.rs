@@ -11,7 +11,9 @@
 //! its end can be torn by a crash. A torn end was promised to nobody and is cut off; damage anywhere else is refused, since it
 //! may hide leases that clients rely on.
 
+mod batch;
 mod compaction;
+mod queue;
 mod recovery;
 mod writer;
 
@@ -19,12 +21,13 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{self, SyncSender, TrySendError};
 use std::thread::{self, JoinHandle};
 
 use tokio::sync::oneshot;
 
-use self::writer::{Submission, Writer};
+pub use self::batch::RecordBatch;
+use self::queue::{Queue, Submission};
+use self::writer::Writer;
 use super::LeaseRecord;
 
 const SNAPSHOT: &str = "leases.snapshot";
@@ -34,7 +37,7 @@ const LOCK: &str = "lock";
 
 /// How many records may wait for the disk. What comes beyond is refused at once rather than kept for clients that have
 /// given up long before.
-const QUEUE: usize = 8192;
+const LONGEST_QUEUE: usize = 8192;
 
 /// Why leases can't be read or written.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -85,22 +88,8 @@ impl JournalError {
 /// writes what is still waiting.
 #[derive(Debug)]
 pub struct Journal {
-    queue: Option<SyncSender<Submission>>,
+    queue: Arc<Queue>,
     writer: Option<JoinHandle<()>>,
-}
-
-/// Tells when a submitted record is on the disk, or that it will not be.
-#[derive(Debug)]
-pub struct Receipt(Result<oneshot::Receiver<Result<(), JournalError>>, JournalError>);
-
-impl Receipt {
-    /// Waits for the disk.
-    ///
-    /// # Errors
-    /// When the record could not be written and synced. The promise that depends on it must not be made.
-    pub async fn wait(self) -> Result<(), JournalError> {
-        self.0?.await.unwrap_or(Err(JournalError::Closed))
-    }
 }
 
 impl Journal {
@@ -115,24 +104,26 @@ impl Journal {
         let lock = lock(folder)?;
         let recovered = recovery::recover(folder)?;
         let writer = Writer::open(folder, &recovered, lock)?;
-        let (queue, submissions) = mpsc::sync_channel(QUEUE);
+        let queue = Arc::new(Queue::new(LONGEST_QUEUE));
+        let submissions = Arc::clone(&queue);
         let thread = thread::Builder::new()
             .name("lease-journal".to_owned())
             .spawn(move || writer.run(&submissions))
             .map_err(JournalError::io("start a thread that writes", folder))?;
-        Ok((Self { queue: Some(queue), writer: Some(thread) }, recovered.into_records()))
+        Ok((Self { queue, writer: Some(thread) }, recovered.into_records()))
     }
 
-    /// Hands a record to the writer. Records reach the disk in the order of these calls.
-    #[must_use]
-    pub fn submit(&self, record: LeaseRecord) -> Receipt {
-        let (done, receipt) = oneshot::channel();
-        let Some(queue) = &self.queue else { return Receipt(Err(JournalError::Closed)) };
-        Receipt(match queue.try_send(Submission { record, done }) {
-            Ok(()) => Ok(receipt),
-            Err(TrySendError::Full(_)) => Err(JournalError::Overloaded),
-            Err(TrySendError::Disconnected(_)) => Err(JournalError::Closed),
-        })
+    /// Hands records to the writer, which calls `done` when all of them are on the disk, or when it is sure that they will not
+    /// be: the promises that depend on them must not be made then. Records reach the disk, and `done` is called, in the order
+    /// of these calls.
+    ///
+    /// A batch that finds no room ([`JournalError::Overloaded`]), or more of it than may wait at all, is refused at once: `done`
+    /// is called before this returns, by the caller's own thread. All others are called by the writer, which does nothing else
+    /// meanwhile; they must be quick and must not panic. A batch without records is done when all before it are.
+    pub fn submit(&self, records: RecordBatch, done: impl FnOnce(Result<(), JournalError>) + Send + 'static) {
+        if let Err((submission, error)) = self.queue.push(Submission { records, done: Box::new(done) }) {
+            (submission.done)(Err(error));
+        }
     }
 
     /// Writes a record and waits until it is on the disk.
@@ -142,14 +133,17 @@ impl Journal {
     /// then. A renewal may go on, for as long as [`crate::edge::dhcp::UNDURABLE_RENEWAL`] says: the client has the address
     /// already, and losing it would take the site down for a disk.
     pub async fn commit(&self, record: LeaseRecord) -> Result<(), JournalError> {
-        self.submit(record).wait().await
+        let (done, receipt) = oneshot::channel();
+        // Whoever does not wait any more has no use for the outcome.
+        self.submit(RecordBatch::of(&record), |outcome| drop(done.send(outcome)));
+        receipt.await.unwrap_or(Err(JournalError::Closed))
     }
 }
 
 impl Drop for Journal {
     fn drop(&mut self) {
         // The writer ends when the queue is closed and empty.
-        self.queue = None;
+        self.queue.close();
         if let Some(writer) = self.writer.take() {
             drop(writer.join());
         }

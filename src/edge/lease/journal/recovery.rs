@@ -15,6 +15,8 @@ pub(super) struct Recovered {
     records: HashMap<Ipv4Addr, LeaseRecord>,
     /// The length of the journal up to its last whole frame; `None` when there is no journal.
     pub(super) journal_length: Option<u64>,
+    /// Behind its last whole frame the journal has the remains of another, not just room.
+    pub(super) torn: bool,
     /// The length of the snapshot.
     pub(super) snapshot_length: u64,
     /// A snapshot was being made of an old journal when the program ended.
@@ -39,10 +41,16 @@ enum End {
 /// Reads all lease files without changing any.
 pub(super) fn recover(folder: &Path) -> Result<Recovered, JournalError> {
     let mut records = HashMap::new();
-    let snapshot_length = read_into(&mut records, &folder.join(SNAPSHOT), End::Whole)?;
-    let old_length = read_into(&mut records, &folder.join(OLD_JOURNAL), End::Whole)?;
-    let journal_length = read_into(&mut records, &folder.join(JOURNAL), End::MayBeTorn)?;
-    Ok(Recovered { records, journal_length, snapshot_length: snapshot_length.unwrap_or(0), has_old_journal: old_length.is_some() })
+    let snapshot = read_into(&mut records, &folder.join(SNAPSHOT), End::Whole)?;
+    let old_journal = read_into(&mut records, &folder.join(OLD_JOURNAL), End::Whole)?;
+    let journal = read_into(&mut records, &folder.join(JOURNAL), End::MayBeTorn)?;
+    Ok(Recovered {
+        records,
+        journal_length: journal.as_ref().map(|journal| journal.length),
+        torn: journal.is_some_and(|journal| journal.torn),
+        snapshot_length: snapshot.map_or(0, |snapshot| snapshot.length),
+        has_old_journal: old_journal.is_some(),
+    })
 }
 
 /// The records of the snapshot and the old journal, for the next snapshot.
@@ -53,24 +61,32 @@ pub(super) fn settled_records(folder: &Path) -> Result<HashMap<Ipv4Addr, LeaseRe
     Ok(records)
 }
 
-/// Reads a file's records and returns its length up to its last whole frame, or `None` when there is no such file.
-fn read_into(records: &mut HashMap<Ipv4Addr, LeaseRecord>, path: &PathBuf, end: End) -> Result<Option<u64>, JournalError> {
+/// How far a file is good.
+struct Extent {
+    /// Up to the end of its last whole frame.
+    length: u64,
+    /// Behind that stands something other than zeros.
+    torn: bool,
+}
+
+/// Reads a file's records, or returns `None` when there is no such file.
+fn read_into(records: &mut HashMap<Ipv4Addr, LeaseRecord>, path: &PathBuf, end: End) -> Result<Option<Extent>, JournalError> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(JournalError::io("read the lease file", path)(error)),
     };
     let mut rest = bytes.strip_prefix(FILE_HEADER).ok_or_else(|| JournalError::Foreign(path.clone()))?;
-    while !rest.is_empty() {
-        let Some((frame, length)) = read_frame(rest) else {
-            // Frames are synced one after the other: one that is whole proves that the one before it once was.
-            if end == End::Whole || holds_a_frame(rest) {
-                return Err(JournalError::Damaged { path: path.clone(), offset: bytes.len().saturating_sub(rest.len()) });
-            }
-            break;
-        };
+    while let Some((frame, length)) = read_frame(rest) {
         records.extend(frame.into_iter().map(|record| (record.address, record)));
         rest = rest.get(length..).unwrap_or_default();
     }
-    Ok(u64::try_from(bytes.len().saturating_sub(rest.len())).ok())
+    // The room that the file was given for later frames.
+    let torn = rest.iter().any(|octet| *octet != 0);
+    // Frames are synced one after the other: one that is whole proves that the one before it once was.
+    if (end == End::Whole && !rest.is_empty()) || (torn && holds_a_frame(rest)) {
+        return Err(JournalError::Damaged { path: path.clone(), offset: bytes.len().saturating_sub(rest.len()) });
+    }
+    let length = u64::try_from(bytes.len().saturating_sub(rest.len())).unwrap_or(u64::MAX);
+    Ok(Some(Extent { length, torn }))
 }

@@ -1,5 +1,6 @@
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
 
 use super::writer::{Medium, Tail};
 use super::*;
@@ -52,6 +53,13 @@ fn commit_all(folder: &Folder, records: &[LeaseRecord]) {
     }
 }
 
+/// Submits a batch and waits; the error in words.
+fn outcome_of(journal: &Journal, batch: RecordBatch) -> Result<(), String> {
+    let (done, outcome) = mpsc::channel();
+    journal.submit(batch, move |outcome| done.send(outcome.map_err(|error| error.to_string())).unwrap());
+    outcome.recv().unwrap()
+}
+
 fn reopen(folder: &Folder) -> Vec<LeaseRecord> {
     sorted(Journal::open(&folder.0).unwrap().1)
 }
@@ -67,11 +75,14 @@ fn what_was_committed_is_there_again_and_the_newest_counts() {
 fn records_that_wait_together_share_a_frame() {
     let folder = Folder::new();
     let (journal, _) = Journal::open(&folder.0).unwrap();
-    let receipts: Vec<Receipt> = (0..2000).map(|number| journal.submit(record(number, 5))).collect();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    for receipt in receipts {
-        runtime.block_on(receipt.wait()).unwrap();
+    let (done, outcomes) = mpsc::channel();
+    for number in 0..2000 {
+        let done = done.clone();
+        journal.submit(RecordBatch::of(&record(number, 5)), move |outcome| done.send((number, outcome.is_ok())).unwrap());
     }
+    let heard: Vec<(u32, bool)> = outcomes.iter().take(2000).collect();
+    assert!(heard.iter().zip(0..).all(|(heard, number)| *heard == (number, true)), "in order");
+    drop(journal);
     let bytes = fs::read(folder.file(JOURNAL)).unwrap();
     let mut rest = bytes.strip_prefix(FILE_HEADER).unwrap();
     let mut frames = 0;
@@ -81,8 +92,64 @@ fn records_that_wait_together_share_a_frame() {
     }
     assert!(rest.is_empty());
     assert!(frames < 1000, "{frames} frames for 2000 records");
-    drop(journal);
     assert_eq!(reopen(&folder).len(), 2000);
+}
+
+#[test]
+fn what_finds_no_room_is_refused_at_once_and_the_rest_goes_on() {
+    let folder = Folder::new();
+    let (journal, _) = Journal::open(&folder.0).unwrap();
+    let batch = |records: usize| {
+        let mut batch = RecordBatch::new();
+        (0..records).for_each(|number| batch.push(&record(u32::try_from(number).unwrap(), 5)));
+        batch
+    };
+    // The writer is held in a callback, so that nothing is taken from the queue.
+    let (held, writer_is_held) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    journal.submit(batch(1), move |_| {
+        held.send(()).unwrap();
+        released.recv().unwrap();
+    });
+    writer_is_held.recv().unwrap();
+    let (done, outcomes) = mpsc::channel();
+    let submit = |name: &'static str, records| {
+        let done = done.clone();
+        journal.submit(batch(records), move |outcome| done.send((name, outcome.is_ok(), thread::current().id())).unwrap());
+    };
+    submit("first", LONGEST_QUEUE - 10);
+    submit("too many", 11);
+    submit("fits", 10);
+    submit("empty", 0);
+    let (name, ok, thread) = outcomes.recv().unwrap();
+    assert_eq!((name, ok, thread), ("too many", false, thread::current().id()));
+    release.send(()).unwrap();
+    for expected in ["first", "fits", "empty"] {
+        let (name, ok, _) = outcomes.recv().unwrap();
+        assert_eq!((name, ok), (expected, true));
+    }
+    assert!(outcome_of(&journal, batch(LONGEST_QUEUE + 1)).unwrap_err().contains("too slow"));
+    drop(journal);
+    assert_eq!(reopen(&folder).len(), LONGEST_QUEUE - 10);
+}
+
+#[test]
+fn room_behind_the_last_frame_is_an_end_and_a_closed_journal_has_none() {
+    let folder = Folder::new();
+    let (journal, _) = Journal::open(&folder.0).unwrap();
+    assert_eq!(outcome_of(&journal, RecordBatch::of(&record(1, 10))), Ok(()));
+    let while_open = fs::read(folder.file(JOURNAL)).unwrap();
+    drop(journal);
+    let closed = fs::read(folder.file(JOURNAL)).unwrap();
+    // As a crash leaves it.
+    fs::write(folder.file(JOURNAL), [closed.as_slice(), &[0; 5000]].concat()).unwrap();
+    assert_eq!(reopen(&folder), [record(1, 10)]);
+    assert_eq!(fs::read(folder.file(JOURNAL)).unwrap(), closed);
+    assert!(while_open.starts_with(&closed) && while_open[closed.len()..].iter().all(|octet| *octet == 0));
+    // A frame behind zeros proves that they are not the end.
+    let frame = &closed[FILE_HEADER.len()..];
+    fs::write(folder.file(JOURNAL), [closed.as_slice(), &[0; 5000], frame].concat()).unwrap();
+    assert!(matches!(Journal::open(&folder.0), Err(JournalError::Damaged { .. })));
 }
 
 #[test]
@@ -168,12 +235,10 @@ fn a_snapshot_keeps_every_lease_and_a_crash_at_any_step_of_it_loses_none() {
 fn a_grown_journal_becomes_a_snapshot_while_leases_are_taken() {
     let folder = Folder::new();
     let (journal, _) = Journal::open(&folder.0).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     for round in 0..30 {
-        let receipts: Vec<Receipt> = (0..5000).map(|number| journal.submit(record(number, round))).collect();
-        for receipt in receipts {
-            runtime.block_on(receipt.wait()).unwrap();
-        }
+        let mut batch = RecordBatch::new();
+        (0..5000).for_each(|number| batch.push(&record(number, round)));
+        assert_eq!(outcome_of(&journal, batch), Ok(()));
     }
     drop(journal);
     assert!(fs::metadata(folder.file(SNAPSHOT)).unwrap().len() > 100_000);
@@ -204,6 +269,10 @@ impl Medium for SmallDisk {
 
     fn cut(&mut self, length: u64) -> io::Result<()> {
         self.file.set_len(length)
+    }
+
+    fn make_room(&mut self, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::StorageFull.into())
     }
 }
 
