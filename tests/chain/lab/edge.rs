@@ -10,6 +10,7 @@ use super::log_file::LogFile;
 use super::namespace::Namespace;
 use super::network::EDGE_ADDRESS;
 use super::process::{Daemon, run};
+use super::programs;
 
 /// Who hands out addresses at the site.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +52,7 @@ impl Edge {
             ),
         )?;
         write(&token_file, token)?;
-        let mut command = namespace.command(env!("CARGO_BIN_EXE_fairlead-edge"));
+        let mut command = namespace.command(programs().edge);
         run(command.args(["--log", "warn", "--config"]).arg(&config).args(["join", "--token-file"]).arg(&token_file))?;
         Ok(Self { config, log: directory.join("edge.log"), daemon: None })
     }
@@ -59,7 +60,7 @@ impl Edge {
     /// Serves, from now on.
     pub(crate) fn start(&mut self, namespace: &Namespace) -> Result<()> {
         let before = LogFile::new(&self.log).later_lines();
-        let mut command = namespace.command(env!("CARGO_BIN_EXE_fairlead-edge"));
+        let mut command = namespace.command(programs().edge);
         let mut daemon = Daemon::start("fairlead-edge", command.arg("--config").arg(&self.config).arg("run"), &self.log)?;
         for (step, line) in
             [("the edge serves its site", "serves its site"), ("the edge has the site's settings and firmware", "are in use")]

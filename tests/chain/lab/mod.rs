@@ -1,27 +1,21 @@
 //! The lab: a site, a cloud and nodes on this machine, in network namespaces of their own.
 
-pub(crate) mod capture;
 pub(crate) mod cloud;
 pub(crate) mod cpio;
 pub(crate) mod dhcp_client;
 pub(crate) mod dnsmasq;
 pub(crate) mod edge;
-pub(crate) mod files;
 pub(crate) mod firmware;
-pub(crate) mod interrupt;
-pub(crate) mod log_file;
-pub(crate) mod namespace;
 pub(crate) mod network;
 pub(crate) mod node;
 pub(crate) mod node_image;
-pub(crate) mod packages;
-pub(crate) mod process;
 pub(crate) mod session;
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use fairlead::failure::Result;
+use fairlead_lab::Programs;
+pub(crate) use fairlead_lab::{capture, files, interrupt, log_file, namespace, packages, process};
 
 use capture::Capture;
 use cloud::Cloud;
@@ -29,7 +23,7 @@ use dnsmasq::Dnsmasq;
 use edge::{Edge, Mode};
 use files::RunDirectory;
 use firmware::{Accelerator, Ovmf};
-use network::Network;
+use network::{BRIDGE, Network};
 use node::{Hardware, Node};
 use node_image::NodeImage;
 
@@ -50,11 +44,16 @@ impl Workshop {
         interrupt::remove_all_when_interrupted()?;
         let ovmf = Ovmf::find()?;
         let image = NodeImage::obtain(progress)?;
-        let mut directory = RunDirectory::create(&namespace::run_name(0))?;
+        let mut directory = RunDirectory::create(&namespace::run_name())?;
         directory.discard();
         let (accelerator, acceleration) = Accelerator::probe(&ovmf, &directory);
         Ok(Self { image, accelerator, acceleration })
     }
+}
+
+/// The programs under test.
+pub(crate) fn programs() -> Programs {
+    Programs { edge: env!("CARGO_BIN_EXE_fairlead-edge").into(), cloud: env!("CARGO_BIN_EXE_fairlead-cloud").into() }
 }
 
 /// The workshop of this process.
@@ -91,18 +90,16 @@ pub(crate) struct Lab {
     workshop: &'static Workshop,
 }
 
-static LABS: AtomicU32 = AtomicU32::new(1);
-
 impl Lab {
     /// Makes the network, the cloud and the edge, and joins them.
     pub(crate) fn build(workshop: &'static Workshop, settings: &Settings, progress: &dyn Fn(&str)) -> Result<Self> {
-        let run_name = namespace::run_name(LABS.fetch_add(1, Ordering::Relaxed));
+        let run_name = namespace::run_name();
         let directory = RunDirectory::create(&run_name)?;
         progress("making the network");
         let network = Network::create(&run_name)?;
         progress("making the cloud");
-        let mut cloud = Cloud::create(&directory.path().join("cloud"), settings.boot_plane, &workshop.image)?;
-        let token = cloud.add_site(settings.admission)?;
+        let mut cloud = cloud::create(&directory.path().join("cloud"), settings.boot_plane, &workshop.image)?;
+        let token = cloud.add_site(cloud::SITE, cloud::CLUSTER, settings.admission)?;
         cloud.start(&network.cloud)?;
         let dnsmasq = match settings.mode {
             Mode::Proxy => Some(Dnsmasq::start(&network, directory.path(), &[])?),
@@ -111,7 +108,7 @@ impl Lab {
         progress("joining the edge box to the cloud");
         let mut edge = Edge::join(&directory.path().join("edge"), &network.edge, settings.mode, &token)?;
         edge.start(&network.edge)?;
-        let capture = Capture::start(&network, directory.path())?;
+        let capture = Capture::start(&network.switch, BRIDGE, directory.path(), "site")?;
         Ok(Self { capture: Some(capture), edge, dnsmasq, cloud, network, directory, workshop })
     }
 

@@ -139,7 +139,7 @@ fn waits_for_the_cloud() -> Result<()> {
 
 /// A line for the technician that names what can't be reached.
 pub(super) fn names_the_cloud(node: &Node) -> Result<()> {
-    let url = crate::lab::cloud::Cloud::boot_url();
+    let url = crate::lab::cloud::boot_url();
     let lines = node.console().lines();
     let named = lines.iter().any(|line| line.starts_with("Fairlead:") && line.contains(&url) && !line.contains("asking"));
     expect(named, || format!("no line on the console names {url} as what went wrong; it says:\n{}", lines.join("\n")))

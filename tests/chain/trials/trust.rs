@@ -6,7 +6,7 @@ use fairlead::failure::Result;
 
 use super::boots::{names_the_cloud, never_ran_a_kernel};
 use super::{NamedTrial, build, expect};
-use crate::lab::cloud::Cloud;
+use crate::lab::cloud::{self, Cloud};
 use crate::lab::edge::Mode;
 use crate::lab::firmware::Firmware;
 use crate::lab::node::{BootOrder, Hardware, Node};
@@ -24,7 +24,7 @@ fn node(number: u8, firmware: Firmware) -> Hardware {
 
 /// Another cloud in the place of the lab's own: same address, same names, a root of its own.
 fn rogue_cloud(lab: &Lab) -> Result<Cloud> {
-    Cloud::create(&lab.directory.path().join("rogue"), "", lab.image())
+    cloud::create(&lab.directory.path().join("rogue"), "", lab.image())
 }
 
 /// iPXE says that it may not, the console names the cloud, and the rogue has not seen a request.

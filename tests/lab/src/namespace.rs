@@ -1,10 +1,14 @@
 //! Network namespaces: all that the lab sends stays in them.
 
+use std::fs::File;
+use std::path::Path;
 use std::process::Command;
-use std::thread::sleep;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use fairlead::failure::{Failure, Result};
+use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 
@@ -15,13 +19,13 @@ const PREFIX: &str = "fairlead-lab";
 
 /// A network namespace that is removed, with all programs in it, when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Namespace {
+pub struct Namespace {
     name: String,
 }
 
 impl Namespace {
     /// Makes a namespace with its loopback up.
-    pub(crate) fn create(run_name: &str, role: &str) -> Result<Self> {
+    pub fn create(run_name: &str, role: &str) -> Result<Self> {
         let namespace = Self { name: format!("{run_name}-{role}") };
         ip(&["netns", "add", &namespace.name])?;
         namespace.ip(&["link", "set", "lo", "up"])?;
@@ -29,19 +33,36 @@ impl Namespace {
     }
 
     /// Its name, as `ip netns` knows it.
-    pub(crate) fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         &self.name
     }
 
     /// A program in this namespace.
-    pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.name]).arg(program);
         command
     }
 
+    /// Does something on a thread that is in this namespace. A socket that is opened there stays in the namespace, whoever uses it later.
+    ///
+    /// # Errors
+    /// When the namespace can't be entered, or what `work` returns.
+    pub fn within<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        let place = Path::new("/run/netns").join(&self.name);
+        let entered = || Failure::new(format!("cannot enter the namespace {}", self.name));
+        let file = File::open(&place).map_err(|error| entered().cause(&error))?;
+        thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                setns(&file, CloneFlags::CLONE_NEWNET).map_err(|error| entered().cause(&error))?;
+                work()
+            });
+            thread.join().unwrap_or_else(|_| Err(Failure::new(format!("what was done in the namespace {} broke off", self.name))))
+        })
+    }
+
     /// Runs `ip` in this namespace; the words are separated by blanks.
-    pub(crate) fn configure(&self, words: &str) -> Result<()> {
+    pub fn configure(&self, words: &str) -> Result<()> {
         self.ip(&words.split_ascii_whitespace().collect::<Vec<_>>())
     }
 
@@ -52,14 +73,14 @@ impl Namespace {
     }
 
     /// Joins two namespaces with a cable.
-    pub(crate) fn connect(&self, name: &str, other: &Self, other_name: &str) -> Result<()> {
+    pub fn connect(&self, name: &str, other: &Self, other_name: &str) -> Result<()> {
         self.configure(&format!("link add {name} type veth peer name {other_name} netns {}", other.name))?;
         self.configure(&format!("link set {name} up"))?;
         other.configure(&format!("link set {other_name} up"))
     }
 
     /// Sets a kernel parameter of this namespace.
-    pub(crate) fn set(&self, parameter: &str) -> Result<()> {
+    pub fn set(&self, parameter: &str) -> Result<()> {
         run(self.command("sysctl").args(["-qw", parameter])).map(drop)
     }
 }
@@ -74,20 +95,22 @@ fn ip(words: &[&str]) -> Result<()> {
     run(Command::new("ip").args(words)).map(drop)
 }
 
-/// The name of this process's namespaces and folders.
-///
-/// `number` tells several labs of one process apart.
-pub(crate) fn run_name(number: u32) -> String {
-    format!("{}{number}", process_prefix())
+/// How many runs this process has begun.
+static RUNS: AtomicU32 = AtomicU32::new(1);
+
+/// A new name for namespaces and folders of this process: one process may have several labs.
+#[must_use]
+pub fn run_name() -> String {
+    format!("{}{}", process_prefix(), RUNS.fetch_add(1, Ordering::Relaxed))
 }
 
 /// How the names of all that this process made begin.
-pub(crate) fn process_prefix() -> String {
+pub fn process_prefix() -> String {
     format!("{PREFIX}-{}-", std::process::id())
 }
 
 /// Refuses to begin where namespaces can't be made.
-pub(crate) fn require_privileges() -> Result<()> {
+pub fn require_privileges() -> Result<()> {
     if geteuid().is_root() {
         return Ok(());
     }
@@ -96,12 +119,12 @@ pub(crate) fn require_privileges() -> Result<()> {
 }
 
 /// Removes every namespace that this process made, and those of labs that died before they could.
-pub(crate) fn remove_left_behind(of_this_process: bool) {
+pub fn remove_left_behind(of_this_process: bool) {
     let Ok(listing) = run(Command::new("ip").args(["netns", "list"])) else { return };
     for name in listing.lines().filter_map(|line| line.split_ascii_whitespace().next()) {
         let Some(owner) = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').nth(1)?.parse::<u32>().ok()) else { continue };
         let is_ours = owner == std::process::id();
-        let owner_lives = std::path::Path::new(&format!("/proc/{owner}")).exists();
+        let owner_lives = Path::new(&format!("/proc/{owner}")).exists();
         if if is_ours { of_this_process } else { !owner_lives } {
             remove(name);
         }

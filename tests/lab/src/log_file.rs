@@ -8,7 +8,7 @@ use fairlead::failure::{Failure, Result};
 
 /// A text file that somebody else writes.
 #[derive(Clone, Debug)]
-pub(crate) struct LogFile {
+pub struct LogFile {
     path: PathBuf,
     /// Octets that were there before; lines in them no longer count.
     skip: usize,
@@ -16,40 +16,40 @@ pub(crate) struct LogFile {
 
 impl LogFile {
     /// The file at `path`, which need not exist yet.
-    pub(crate) fn new(path: &Path) -> Self {
+    pub fn new(path: &Path) -> Self {
         Self { path: path.to_owned(), skip: 0 }
     }
 
     /// Where it is.
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// The same file, with all that is in it now left out.
-    pub(crate) fn later_lines(&self) -> Self {
+    pub fn later_lines(&self) -> Self {
         let skip = std::fs::metadata(&self.path).map_or(0, |data| usize::try_from(data.len()).unwrap_or(usize::MAX));
         Self { path: self.path.clone(), skip }
     }
 
     /// All lines so far, without what a terminal would have acted on.
-    pub(crate) fn lines(&self) -> Vec<String> {
+    pub fn lines(&self) -> Vec<String> {
         let bytes = std::fs::read(&self.path).unwrap_or_default();
         let text = without_escapes(&String::from_utf8_lossy(bytes.get(self.skip..).unwrap_or_default()));
         text.split(['\n', '\r']).map(str::trim_end).filter(|line| !line.is_empty()).map(str::to_owned).collect()
     }
 
     /// The first line that contains `pattern`.
-    pub(crate) fn find(&self, pattern: &str) -> Option<String> {
+    pub fn find(&self, pattern: &str) -> Option<String> {
         self.lines().into_iter().find(|line| line.contains(pattern))
     }
 
     /// Whether `pattern` is there, be it broken over two lines: a BIOS console has 80 columns.
-    pub(crate) fn contains_wrapped(&self, pattern: &str) -> bool {
+    pub fn contains_wrapped(&self, pattern: &str) -> bool {
         self.lines().concat().contains(pattern)
     }
 
     /// Waits for a line that contains `pattern`, and no longer than `why_in_vain` says nothing; `step` is what the line proves, in words.
-    pub(crate) fn wait_while(
+    pub fn wait_while(
         &self,
         step: &str,
         pattern: &str,

@@ -6,22 +6,22 @@ use std::path::{Path, PathBuf};
 use fairlead::failure::{Failure, Result};
 
 /// Makes the folder and those above it.
-pub(crate) fn create_directory(path: &Path) -> Result<()> {
+pub fn create_directory(path: &Path) -> Result<()> {
     fs::create_dir_all(path).map_err(|error| Failure::new(format!("cannot create the folder `{}`", path.display())).cause(&error))
 }
 
 /// Reads a whole file.
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
+pub fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).map_err(|error| Failure::new(format!("cannot read `{}`", path.display())).cause(&error))
 }
 
 /// Writes a whole file.
-pub(crate) fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<()> {
+pub fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<()> {
     fs::write(path, content).map_err(|error| Failure::new(format!("cannot write `{}`", path.display())).cause(&error))
 }
 
 /// The first file below `root`, in order of names, that `is_wanted`.
-pub(crate) fn find_file(root: &Path, is_wanted: &dyn Fn(&Path) -> bool) -> Option<PathBuf> {
+pub fn find_file(root: &Path, is_wanted: &dyn Fn(&Path) -> bool) -> Option<PathBuf> {
     let mut entries: Vec<PathBuf> = fs::read_dir(root).ok()?.flatten().map(|entry| entry.path()).collect();
     entries.sort();
     let file = entries.iter().find(|path| path.is_file() && is_wanted(path)).cloned();
@@ -29,7 +29,7 @@ pub(crate) fn find_file(root: &Path, is_wanted: &dyn Fn(&Path) -> bool) -> Optio
 }
 
 /// Removes the folders of runs whose names begin so.
-pub(crate) fn remove_run_directories(prefix: &str) {
+pub fn remove_run_directories(prefix: &str) {
     for entry in fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(prefix) {
             drop(fs::remove_dir_all(entry.path()));
@@ -39,26 +39,26 @@ pub(crate) fn remove_run_directories(prefix: &str) {
 
 /// A folder for one run; it stays, so that the logs can be read, until it is known to be of no use any more.
 #[derive(Debug)]
-pub(crate) struct RunDirectory {
+pub struct RunDirectory {
     path: PathBuf,
     is_of_no_use: bool,
 }
 
 impl RunDirectory {
     /// Makes a new folder in the system's place for temporary files.
-    pub(crate) fn create(name: &str) -> Result<Self> {
+    pub fn create(name: &str) -> Result<Self> {
         let path = std::env::temp_dir().join(name);
         create_directory(&path)?;
         Ok(Self { path, is_of_no_use: false })
     }
 
     /// Where it is.
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// From now on it may go.
-    pub(crate) fn discard(&mut self) {
+    pub fn discard(&mut self) {
         self.is_of_no_use = true;
     }
 }

@@ -12,7 +12,7 @@ use super::files::{create_directory, find_file};
 use super::process::run;
 
 /// The folder that holds all that is slow to make and does not belong into the tree.
-pub(crate) fn cache_directory() -> Result<PathBuf> {
+pub fn cache_directory() -> Result<PathBuf> {
     let base = match (std::env::var_os("XDG_CACHE_HOME"), std::env::var_os("HOME")) {
         (Some(cache), _) if !cache.is_empty() => PathBuf::from(cache),
         (_, Some(home)) => PathBuf::from(home).join(".cache"),
@@ -25,41 +25,41 @@ pub(crate) fn cache_directory() -> Result<PathBuf> {
 
 /// A package, unpacked.
 #[derive(Debug)]
-pub(crate) struct Package {
+pub struct Package {
     /// What was unpacked: name, version and architecture, as the package file is called.
-    pub(crate) file_name: String,
+    pub file_name: String,
     root: PathBuf,
 }
 
 impl Package {
     /// The first file with that name, wherever in the package it lies: Debian releases moved `/bin` and `/lib`.
-    pub(crate) fn file(&self, name: &str) -> Result<PathBuf> {
+    pub fn file(&self, name: &str) -> Result<PathBuf> {
         find_file(&self.root, &|path| path.file_name().is_some_and(|each| each == name))
             .ok_or_else(|| Failure::new(format!("the package {} has no file `{name}`", self.file_name)))
     }
 
     /// The first file whose name begins so.
-    pub(crate) fn file_beginning(&self, prefix: &str) -> Result<PathBuf> {
+    pub fn file_beginning(&self, prefix: &str) -> Result<PathBuf> {
         find_file(&self.root, &|path| path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(prefix)))
             .ok_or_else(|| Failure::new(format!("the package {} has no file `{prefix}...`", self.file_name)))
     }
 
     /// The first file whose path ends so.
-    pub(crate) fn file_ending(&self, suffix: &str) -> Result<PathBuf> {
+    pub fn file_ending(&self, suffix: &str) -> Result<PathBuf> {
         find_file(&self.root, &|path| path.ends_with(suffix))
             .ok_or_else(|| Failure::new(format!("the package {} has no file `{suffix}`", self.file_name)))
     }
 }
 
 /// Fetches packages of the distribution that this machine runs.
-pub(crate) struct PackageCache {
+pub struct PackageCache {
     directory: PathBuf,
     lists_are_fresh: bool,
 }
 
 impl PackageCache {
     /// Opens the cache for this machine's release: another release has other packages of the same name.
-    pub(crate) fn open() -> Result<Self> {
+    pub fn open() -> Result<Self> {
         let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
         let field = |name: &str| {
             let value = release.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
@@ -71,7 +71,7 @@ impl PackageCache {
     }
 
     /// The package, from the cache or else from the distribution.
-    pub(crate) fn package(&mut self, name: &str) -> Result<Package> {
+    pub fn package(&mut self, name: &str) -> Result<Package> {
         let directory = self.directory.join(name);
         if !directory.join("complete").exists() {
             if let Err(error) = fs::remove_dir_all(&directory)
@@ -92,7 +92,7 @@ impl PackageCache {
     }
 
     /// The package that `name`, a package without content, stands for: it is the first that `name` depends on.
-    pub(crate) fn package_behind(&mut self, name: &str) -> Result<Package> {
+    pub fn package_behind(&mut self, name: &str) -> Result<Package> {
         let note = self.directory.join(format!("{name}.stands-for"));
         let real = match fs::read_to_string(&note) {
             Ok(real) => real,

@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use super::log_file::LogFile;
 
 /// Runs a program to its end and returns what it wrote to standard output.
-pub(crate) fn run(command: &mut Command) -> Result<String> {
+pub fn run(command: &mut Command) -> Result<String> {
     let output = output(command)?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
@@ -23,7 +23,7 @@ pub(crate) fn run(command: &mut Command) -> Result<String> {
 }
 
 /// Runs a program to its end, whatever the end.
-pub(crate) fn output(command: &mut Command) -> Result<Output> {
+pub fn output(command: &mut Command) -> Result<Output> {
     command.stdin(Stdio::null()).output().map_err(|error| {
         Failure::new(format!("cannot start `{}`", command.get_program().display()))
             .cause(&error)
@@ -38,7 +38,7 @@ fn shown(command: &Command) -> String {
 
 /// A program that runs until it is stopped; all it writes goes to its log.
 #[derive(Debug)]
-pub(crate) struct Daemon {
+pub struct Daemon {
     name: String,
     child: Child,
     log: LogFile,
@@ -46,7 +46,7 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     /// Starts the program; an earlier log of that name is continued.
-    pub(crate) fn start(name: &str, command: &mut Command, log: &Path) -> Result<Self> {
+    pub fn start(name: &str, command: &mut Command, log: &Path) -> Result<Self> {
         let open = || File::options().create(true).append(true).open(log);
         let (out, err) = match (open(), open()) {
             (Ok(out), Ok(err)) => (out, err),
@@ -63,18 +63,18 @@ impl Daemon {
     }
 
     /// Its log.
-    pub(crate) fn log(&self) -> &LogFile {
+    pub fn log(&self) -> &LogFile {
         &self.log
     }
 
     /// Waits for a line in its log, and no longer than it lives.
-    pub(crate) fn wait_for(&mut self, step: &str, pattern: &str, patience: Duration) -> Result<String> {
+    pub fn wait_for(&mut self, step: &str, pattern: &str, patience: Duration) -> Result<String> {
         let log = self.log.clone();
         log.wait_while(step, pattern, patience, &mut || self.has_ended())
     }
 
     /// How it ended, once it has.
-    pub(crate) fn has_ended(&mut self) -> Option<String> {
+    pub fn has_ended(&mut self) -> Option<String> {
         match self.child.try_wait() {
             Ok(Some(status)) => Some(format!("{} ended with {status}", self.name)),
             _ => None,
@@ -82,7 +82,7 @@ impl Daemon {
     }
 
     /// Asks it to stop, and after ten seconds makes it.
-    pub(crate) fn stop(&mut self) {
+    pub fn stop(&mut self) {
         self.signal(Signal::SIGTERM);
         let deadline = Instant::now() + Duration::from_secs(10);
         while Instant::now() < deadline {

@@ -15,12 +15,12 @@ const INTERRUPTED: i32 = 130;
 static IS_AWAITED: AtomicBool = AtomicBool::new(false);
 
 /// From now on an interrupt ends the run well.
-pub(crate) fn await_interrupt() {
+pub fn await_interrupt() {
     IS_AWAITED.store(true, Ordering::Relaxed);
 }
 
 /// From now on SIGINT, SIGTERM and SIGHUP remove the namespaces, with them all programs of the lab, and its files.
-pub(crate) fn remove_all_when_interrupted() -> Result<()> {
+pub fn remove_all_when_interrupted() -> Result<()> {
     let failed = |error: std::io::Error| Failure::new("cannot wait for signals").cause(&error);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     let signals = {
