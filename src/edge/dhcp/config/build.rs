@@ -53,8 +53,10 @@ pub fn build(source: &Source, sections: &Sections<'_>) -> Result<DhcpConfig, Fai
     for section in interface_sections {
         check_has_subnet(source, section.get_ref(), &built)?;
     }
+    let mut policy = Policy::default();
+    policy.times.default = Some(Sourced { value: DEFAULT_LEASE_TIME, origin: Origin::BuiltIn });
     let general = General {
-        policy: Policy::default(),
+        policy,
         conflict_probe: false,
         decline_quarantine: Duration::from_secs(86_400),
         offer_hold: OFFER_HOLD,
@@ -152,7 +154,6 @@ fn build_subnet(source: &Source, section: &SubnetSection, own: &[Ipv4Addr]) -> R
         .map(|address| (*address, "this box's own address"))
         .chain(routers.iter().map(|address| (*address, "a router's address")))
         .collect();
-    let lease_time = section.lease_time.as_ref().map_or(Ok(DEFAULT_LEASE_TIME), |text| build_lease_time(source, text))?;
     let line = |span: &Range<usize>| Origin::Line(source.line(span));
     let mut options = OptionSet::default();
     for (code, key, list) in [
@@ -162,16 +163,17 @@ fn build_subnet(source: &Source, section: &SubnetSection, own: &[Ipv4Addr]) -> R
     ] {
         if let Some(first) = list.first() {
             let octets = addresses(source, key, list)?.iter().flat_map(Ipv4Addr::octets).collect();
-            options.set(OptionValue { code, octets, origin: line(&first.span()), always: false });
+            options.set(OptionValue { code, octets, origin: line(&first.span()) });
         }
     }
     if let Some(domain) = &section.domain {
         let octets = build_domain(source, domain)?.into_bytes();
-        options.set(OptionValue { code: option::DOMAIN_NAME, octets, origin: line(&domain.span()), always: false });
+        options.set(OptionValue { code: option::DOMAIN_NAME, octets, origin: line(&domain.span()) });
     }
     let mut policy = Policy { options, ..Policy::default() };
-    policy.times.default =
-        Some(Sourced { value: lease_time, origin: section.lease_time.as_ref().map_or(Origin::BuiltIn, |text| line(&text.span())) });
+    if let Some(text) = &section.lease_time {
+        policy.times.default = Some(Sourced { value: build_lease_time(source, text)?, origin: line(&text.span()) });
+    }
     let mut reservations = Vec::new();
     let mut by_key = HashMap::new();
     for (mac, address) in build_reservations(source, section, &taken)? {

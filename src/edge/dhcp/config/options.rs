@@ -11,8 +11,6 @@ pub struct OptionValue {
     pub octets: Vec<u8>,
     /// Where it stands.
     pub origin: Origin,
-    /// Sent to clients that did not list it, too.
-    pub always: bool,
 }
 
 /// The options of one level of the configuration, each once, in the order of their numbers.

@@ -45,10 +45,13 @@ pub struct LeaseTimes {
 /// subnet and `[dhcp]` that says something about a thing decides it.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    /// Lease times.
+    /// Lease times. `default` is always there at the outermost level (`[dhcp]`).
     pub times: LeaseTimes,
     /// Options and their values, the subnet's short forms (`routers` and the like) among them.
     pub options: OptionSet,
+    /// Options (their numbers) that are sent to clients that did not list them, too. What any level that holds for the client
+    /// names here is sent, wherever its value stands.
+    pub always_send: Vec<Sourced<u8>>,
     /// RFC 4039.
     pub rapid_commit: Option<Sourced<bool>>,
     /// Whether machines may boot from the network.
