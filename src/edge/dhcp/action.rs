@@ -136,6 +136,9 @@ pub enum DropReason {
     /// The lease could not be written to the disk, so it is not promised.
     #[error("the lease could not be written to the disk")]
     NotDurable,
+    /// This program broke down over it.
+    #[error("a fault of this program")]
+    Fault,
     /// There is no boot file for this client: unknown architecture, or the cloud was never reached.
     #[error("no boot file for this client")]
     NoBootFile,

@@ -1,19 +1,18 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 
 use etherparse::PacketBuilder;
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, bind, send, socket};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, bind, socket};
 
 use super::SystemInterface;
 use crate::wire::MacAddr;
 
-/// Sends Ethernet frames on one interface: the way to a client that has no address yet and so answers no ARP.
+/// Sends Ethernet frames on one interface, through [`SendBatch`](super::SendBatch): the way to a client that has no address yet
+/// and so answers no ARP.
 #[derive(Debug)]
 pub struct FrameSocket {
-    socket: AsyncFd<OwnedFd>,
+    socket: OwnedFd,
     mac: MacAddr,
 }
 
@@ -21,7 +20,7 @@ pub struct FrameSocket {
 const TIME_TO_LIVE: u8 = 64;
 
 impl FrameSocket {
-    /// Opens a socket on an Ethernet interface; must be called within a tokio runtime.
+    /// Opens a socket on an Ethernet interface.
     ///
     /// It is made for no protocol, so the kernel queues nothing on it that came in.
     ///
@@ -33,20 +32,21 @@ impl FrameSocket {
         let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
         let socket = socket(AddressFamily::Packet, SockType::Raw, flags, None)?;
         bind(socket.as_raw_fd(), &link)?;
-        #[expect(unsafe_code, reason = "tokio asks its caller to vouch for the descriptor")]
-        // SAFETY: an `OwnedFd` is open until it is dropped, its descriptor never changes, and the `AsyncFd` owns it: nothing
-        // here takes it out, and `as_raw_fd` lends its number to one system call at a time.
-        let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::WRITABLE) }?;
         Ok(Self { socket, mac })
     }
 
-    /// Sends a UDP datagram in a frame to `mac`.
+    /// A frame to `mac` that carries a UDP datagram.
     ///
     /// # Errors
-    /// When the payload does not fit a datagram, or what the system says.
-    pub async fn send(&self, from: SocketAddrV4, to: SocketAddrV4, mac: MacAddr, payload: &[u8]) -> io::Result<()> {
-        let frame = udp_frame(self.mac, from, to, mac, payload)?;
-        self.socket.async_io(Interest::WRITABLE, |socket| Ok(send(socket.as_raw_fd(), &frame, MsgFlags::empty())?)).await.map(drop)
+    /// When the payload does not fit a datagram.
+    pub fn udp_frame(&self, from: SocketAddrV4, to: SocketAddrV4, mac: MacAddr, payload: &[u8]) -> io::Result<Vec<u8>> {
+        udp_frame(self.mac, from, to, mac, payload)
+    }
+}
+
+impl AsFd for FrameSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 

@@ -1,19 +1,16 @@
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsFd, BorrowedFd};
 
-use nix::cmsg_space;
-use nix::libc;
-use nix::sys::socket::sockopt::Ipv4PacketInfo;
-use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, sendmsg, setsockopt};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::{Ipv4PacketInfo, RcvBufForce};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::io::Interest;
-use tokio::net::UdpSocket;
 
-/// A UDP socket on one network interface, for all of its addresses and broadcasts.
+/// A UDP socket on one network interface, for all of its addresses and broadcasts. It never waits; datagrams go through
+/// [`ReceiveBatch`](super::ReceiveBatch) and [`SendBatch`](super::SendBatch).
 #[derive(Debug)]
 pub struct DeviceSocket {
-    socket: UdpSocket,
+    socket: Socket,
 }
 
 /// A datagram that came in.
@@ -29,8 +26,12 @@ pub struct Received {
     pub destination: Ipv4Addr,
 }
 
+/// How much the kernel keeps for us while we are busy, in octets, of which it counts some 700 to 1,300 for a DHCP message: a
+/// site's machines that all come on at the same moment, some ten thousand of them.
+const RECEIVE_BUFFER: usize = 8 << 20;
+
 impl DeviceSocket {
-    /// Opens a socket on the interface; must be called within a tokio runtime.
+    /// Opens a socket on the interface.
     ///
     /// The address is not made reusable: a second server on the port and the interface is an error here, not a silent sharing
     /// of clients.
@@ -43,77 +44,43 @@ impl DeviceSocket {
         socket.bind_device(Some(interface.as_bytes()))?;
         socket.set_broadcast(true)?;
         setsockopt(&socket, Ipv4PacketInfo, &true)?;
+        // Without CAP_NET_ADMIN there is as much as net.core.rmem_max allows: slower in a storm, but no reason not to serve.
+        if setsockopt(&socket, RcvBufForce, &RECEIVE_BUFFER).is_err() {
+            socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+        }
         socket.bind(&SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port).into())?;
-        Ok(Self { socket: UdpSocket::from_std(socket.into())? })
+        Ok(Self { socket })
     }
 
-    /// Waits for a datagram.
+    /// The port that it is bound to.
     ///
     /// # Errors
-    /// What the system says, as when the interface goes down.
-    pub async fn receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
-        self.socket.async_io(Interest::READABLE, || receive(&self.socket, buffer)).await
-    }
-
-    /// Sends a datagram from one of the interface's addresses.
-    ///
-    /// # Errors
-    /// What the system says, as when there is no route.
-    pub async fn send(&self, payload: &[u8], from: Ipv4Addr, to: SocketAddrV4) -> io::Result<()> {
-        self.socket.async_io(Interest::WRITABLE, || send(&self.socket, payload, from, to)).await
+    /// What the system says.
+    pub fn port(&self) -> io::Result<u16> {
+        let address = self.socket.local_addr()?.as_socket_ipv4();
+        address.map(|address| address.port()).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 }
 
-fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Received> {
-    let mut control = cmsg_space!(libc::in_pktinfo);
-    let mut parts = [IoSliceMut::new(buffer)];
-    let message = recvmsg::<SockaddrIn>(socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::empty())?;
-    let destination = message.cmsgs()?.find_map(|control| match control {
-        ControlMessageOwned::Ipv4PacketInfo(info) => Some(Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr))),
-        _ => None,
-    });
-    let source = message.address.map(|source| SocketAddrV4::new(source.ip(), source.port()));
-    Ok(Received {
-        length: message.bytes,
-        truncated: message.flags.contains(MsgFlags::MSG_TRUNC),
-        source: source.ok_or(io::ErrorKind::InvalidData)?,
-        destination: destination.ok_or(io::ErrorKind::InvalidData)?,
-    })
-}
-
-fn send(socket: &UdpSocket, payload: &[u8], from: Ipv4Addr, to: SocketAddrV4) -> io::Result<()> {
-    // An interface may have several addresses; the client must see the one that it was told of.
-    let info = libc::in_pktinfo {
-        ipi_ifindex: 0,
-        ipi_spec_dst: libc::in_addr { s_addr: u32::from(from).to_be() },
-        ipi_addr: libc::in_addr { s_addr: 0 },
-    };
-    let parts = [IoSlice::new(payload)];
-    sendmsg(socket.as_raw_fd(), &parts, &[ControlMessage::Ipv4PacketInfo(&info)], MsgFlags::empty(), Some(&SockaddrIn::from(to)))?;
-    Ok(())
+impl AsFd for DeviceSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn tells_who_sent_to_which_address_and_refuses_a_port_in_use() {
+    #[test]
+    fn a_port_in_use_on_the_interface_is_refused() {
         // Port 0 lets the system choose; a second socket then asks for that very port.
         let first = DeviceSocket::bind("lo", 0).unwrap();
-        let port = first.socket.local_addr().unwrap().port();
-        assert_eq!(DeviceSocket::bind("lo", port).unwrap_err().kind(), io::ErrorKind::AddrInUse);
-        let second = DeviceSocket::bind("lo", 0).unwrap();
-        let (from, to) = (Ipv4Addr::new(127, 0, 0, 7), Ipv4Addr::new(127, 0, 0, 9));
-        second.send(b"hello", from, SocketAddrV4::new(to, port)).await.unwrap();
-        let mut buffer = [0; 3];
-        let received = first.receive(&mut buffer).await.unwrap();
-        assert_eq!((&buffer, received.truncated), (b"hel", true));
-        assert_eq!((*received.source.ip(), received.destination), (from, to));
+        assert_eq!(DeviceSocket::bind("lo", first.port().unwrap()).unwrap_err().kind(), io::ErrorKind::AddrInUse);
     }
 
-    #[tokio::test]
-    async fn an_interface_that_does_not_exist_is_an_error() {
+    #[test]
+    fn an_interface_that_does_not_exist_is_an_error() {
         assert!(DeviceSocket::bind("no-such-if", 0).is_err());
     }
 }

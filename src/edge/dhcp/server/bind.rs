@@ -1,23 +1,10 @@
 use std::io;
-use std::net::Ipv4Addr;
 
+use super::port::Port;
 use crate::edge::dhcp::config::{DhcpConfig, Interface, Mode};
 use crate::edge::dhcp::{InterfaceId, PXE_PORT, SERVER_PORT};
 use crate::edge::socket::{DeviceSocket, FrameSocket, SystemInterface};
 use crate::failure::Failure;
-
-/// An open port of an interface.
-#[derive(Debug)]
-pub(super) struct Port {
-    pub(super) interface: InterfaceId,
-    pub(super) name: String,
-    /// Our address on the interface, which answers come from.
-    pub(super) address: Ipv4Addr,
-    pub(super) number: u16,
-    pub(super) socket: DeviceSocket,
-    /// `None` where there are no Ethernet frames, and in proxy mode, which sends none.
-    pub(super) frames: Option<FrameSocket>,
-}
 
 /// Opens the ports of every interface of the configuration.
 pub(super) fn open_ports(config: &DhcpConfig) -> Result<Vec<Port>, Failure> {
@@ -43,8 +30,7 @@ pub(super) fn open_interface(config: &DhcpConfig, id: InterfaceId, interface: &I
             Mode::Server => open_frames(&system)?,
             Mode::Proxy | Mode::Observe => None,
         };
-        let (name, address) = (interface.name.clone(), interface.address);
-        ports.push(Port { interface: id, name, address, number: *number, socket, frames });
+        ports.push(Port::new(id, &interface.name, interface.address, *number, socket, frames));
     }
     Ok(ports)
 }

@@ -1,61 +1,75 @@
 //! The shell around the engine: sockets, the clock, randomness and the lease journal.
+//!
+//! One thread does all the work, in batches: it receives what has come in, has the engine decide, hands the records to the
+//! [journal](crate::edge::lease::Journal), and sends. While the disk syncs it goes on; what the disk has taken by then is sent
+//! with the next batch. Other threads reach it through its mailbox.
+//!
+//! - `service` is that thread, `port` an open port and what waits to be sent there.
+//! - `desk` is what it does without sockets: decisions, and promises that wait for the disk.
+//! - `bind` opens the ports and holds the configuration against the machine.
 
 mod bind;
+mod desk;
+mod mailbox;
+mod port;
+mod randomness;
+mod service;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
-use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::fmt;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::thread;
 
-use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinSet;
 
-use self::bind::Port;
-use super::action::{Action, Commit, Destination, DropReason, Fresh, Ingress, Outcome, Outgoing};
+use self::desk::Change;
+use self::mailbox::Mailbox;
+use self::port::Port;
+use self::service::{JournalDisk, Letter, Service};
+use super::action::{Action, DropReason, Outcome};
 use super::config::{DhcpConfig, Interface};
-use super::{BootSettings, CLIENT_PORT, Engine, InterfaceId};
-use crate::clock;
-use crate::edge::lease::{Journal, JournalError, RecordBatch};
+use super::{BootSettings, Engine, InterfaceId};
+use crate::clock::{self, Timestamp};
+use crate::edge::lease::{Journal, JournalError};
 use crate::edge::socket;
 use crate::failure::Failure;
 use crate::wire::uplink::SiteEvent;
-use crate::wire::{BootId, MacAddr, Nonce};
+use crate::wire::{BootId, MacAddr};
 
 /// A DHCP server and proxyDHCP with its ports open and its leases read.
 #[derive(Debug)]
 pub struct Server {
     shared: Arc<Shared>,
-}
-
-/// What the server's tasks share.
-#[derive(Debug)]
-struct Shared {
-    engine: Mutex<Engine>,
-    journal: Journal,
-    /// The open ports, each on one interface.
     ports: Vec<Port>,
-    drops: Mutex<BTreeMap<DropReason, u64>>,
-    random: SystemRandom,
+    journal: Journal,
 }
 
-/// Asks a server, running or not, about the machines that it has seen.
+/// What the serving thread shares with those that ask about it.
+struct Shared {
+    /// Changed by the serving thread alone, boot settings aside, so that records reach the disk in the order of its decisions.
+    engine: Mutex<Engine>,
+    drops: Mutex<BTreeMap<DropReason, u64>>,
+    mailbox: Arc<Mailbox<Letter>>,
+}
+
+/// Asks a server, running or not, about the machines that it has seen; has a running one change its leases.
 #[derive(Clone, Debug)]
 pub struct Handle(Arc<Shared>);
 
-/// A lease that waits for the disk.
-type Waiting = (oneshot::Receiver<Result<(), JournalError>>, Commit);
-
-/// So many leases may wait for the disk before the sockets are left to wait too.
-const WAITING: usize = 4096;
+/// The server has ended, or was never started: there is nobody to change anything.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the DHCP server does not run")]
+pub struct NotRunning;
 
 /// The longest datagram that is looked at: more than fits any network's frame. Options can't say more than this in good faith.
 const LONGEST_DATAGRAM: usize = 9216;
 
-/// Whether an interface is there as the configuration says and its DHCP ports are free; they are taken and given back. Must be
-/// called within a tokio runtime.
+/// Whether an interface is there as the configuration says and its DHCP ports are free; they are taken and given back.
 ///
 /// # Errors
 /// What [`Server::bind`] would refuse.
@@ -65,7 +79,7 @@ pub fn check_interface(config: &DhcpConfig, interface: &Interface) -> Result<(),
 
 impl Server {
     /// Opens all ports, checks the interfaces against the configuration, and reads the leases from `folder`, which is made
-    /// when absent. Must be called within a tokio runtime.
+    /// when absent.
     ///
     /// # Errors
     /// When an interface, an address, a port or a privilege is missing, or the leases can't be read. Nothing is left open then.
@@ -73,9 +87,8 @@ impl Server {
         let ports = bind::open_ports(&config)?;
         let (journal, records) = Journal::open(folder).map_err(|error| lease_failure(&error, folder))?;
         tracing::info!("{} leases read from `{}`", records.len(), folder.display());
-        let engine = Engine::new(Arc::new(config), records);
-        let shared = Shared { engine: Mutex::new(engine), journal, ports, drops: Mutex::new(BTreeMap::new()), random: SystemRandom::new() };
-        Ok(Self { shared: Arc::new(shared) })
+        let shared = Shared::new(Engine::new(Arc::new(config), records))?;
+        Ok(Self { shared: Arc::new(shared), ports, journal })
     }
 
     /// A handle to ask the server with.
@@ -84,42 +97,62 @@ impl Server {
         Handle(Arc::clone(&self.shared))
     }
 
-    /// Serves until `shutdown` becomes true or its sender is dropped; promises under way are kept first.
+    /// Serves until `shutdown` becomes true or its sender is dropped; what came in by then is answered first and promises under
+    /// way are kept. It also ends when the future is dropped.
     ///
     /// `boot` may be `None` until the cloud was reached, and may change at any time. `reports` is never waited for: a report
     /// that finds no room is lost, with a warning.
     ///
     /// # Errors
-    /// When a part of the server ends by itself, which is a fault of this program.
+    /// When a thread can't be started, or the server ends by itself, which is a fault of this program.
     pub async fn run(
         self,
-        boot: watch::Receiver<Option<Arc<BootSettings>>>,
+        mut boot: watch::Receiver<Option<Arc<BootSettings>>>,
         reports: mpsc::Sender<SiteEvent>,
         mut shutdown: watch::Receiver<bool>,
     ) -> Result<(), Failure> {
-        let Self { shared } = self;
-        let (waiting, settled) = mpsc::channel(WAITING);
-        let mut receivers = JoinSet::new();
-        for place in 0..shared.ports.len() {
-            receivers.spawn(receive_all(Arc::clone(&shared), place, waiting.clone(), reports.clone()));
-        }
-        drop(waiting);
-        let follower = tokio::spawn(follow_boot_settings(Arc::clone(&shared), boot));
-        let settler = tokio::spawn(settle_all(Arc::clone(&shared), settled, reports));
-        let ended = tokio::select! {
-            // An error means that the sender is gone: nobody can ask for the end any more.
-            _ = shutdown.wait_for(|stop| *stop) => None,
-            Some(ended) = receivers.join_next() => Some(ended),
+        let Self { shared, ports, journal } = self;
+        // Before the first request is looked at.
+        shared.engine().set_boot_settings(boot.borrow_and_update().clone());
+        let disk = JournalDisk { journal, mailbox: Arc::clone(&shared.mailbox) };
+        let (ended, mut end) = oneshot::channel();
+        let serve = {
+            let shared = Arc::clone(&shared);
+            // Nobody may be waiting for the end any more.
+            move || drop(ended.send(Service::new(shared, disk, ports, reports).run()))
         };
-        follower.abort();
-        // The receivers hold the senders of what waits for the disk; without them the settler ends when all is settled.
-        receivers.shutdown().await;
-        let settled = settler.await;
-        match (ended, settled) {
-            (None, Ok(())) => Ok(()),
-            (Some(Err(error)), _) | (_, Err(error)) => Err(Failure::new("the DHCP server ended by itself").cause(&error)),
-            (Some(Ok(())), Ok(())) => Err(Failure::new("the DHCP server ended by itself")),
+        thread::Builder::new()
+            .name("dhcp".to_owned())
+            .spawn(serve)
+            .map_err(|error| Failure::new("cannot start the thread that serves DHCP").cause(&error))?;
+        let stop = StopOnDrop(Arc::clone(&shared));
+        let by_itself = loop {
+            tokio::select! {
+                // An error means that the sender is gone: nobody can ask for the end any more.
+                _ = shutdown.wait_for(|stop| *stop) => break None,
+                ended = &mut end => break Some(ended),
+                Ok(()) = boot.changed() => shared.engine().set_boot_settings(boot.borrow_and_update().clone()),
+            }
+        };
+        drop(stop);
+        let (ended, asked) = match by_itself {
+            Some(ended) => (ended, false),
+            None => (end.await, true),
+        };
+        match ended {
+            Ok(Ok(())) if asked => Ok(()),
+            Ok(Err(error)) => Err(Failure::new("the DHCP server ended by itself").cause(&error)),
+            Ok(Ok(())) | Err(_) => Err(Failure::new("the DHCP server ended by itself")),
         }
+    }
+}
+
+/// Ends the thread that serves.
+struct StopOnDrop(Arc<Shared>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.mailbox.post(Letter::Stop);
     }
 }
 
@@ -140,36 +173,32 @@ impl Handle {
     pub fn drops(&self) -> BTreeMap<DropReason, u64> {
         lock(&self.0.drops).clone()
     }
+
+    /// Looks at the engine. No client is answered meanwhile, so it must be short.
+    pub fn look<T>(&self, look: impl FnOnce(&Engine) -> T) -> T {
+        look(&self.0.engine())
+    }
+
+    /// Has the serving thread change leases between two datagrams, and waits until what `change` commits is on the disk, or will
+    /// not be. No client is answered while `change` runs, so it must be short.
+    ///
+    /// # Errors
+    /// When the server does not run, or ends meanwhile; the change may or may not have been made then.
+    pub async fn change(&self, change: impl FnOnce(&mut Engine, Timestamp) -> Vec<Action> + Send + 'static) -> Result<Outcome, NotRunning> {
+        let (done, outcome) = oneshot::channel();
+        self.0.mailbox.post(Letter::Change(Change { change: Box::new(change), done }));
+        outcome.await.map_err(|_| NotRunning)
+    }
 }
 
 impl Shared {
+    fn new(engine: Engine) -> Result<Self, Failure> {
+        let mailbox = Mailbox::new().map_err(|error| Failure::new("cannot prepare the thread that serves DHCP").cause(&error))?;
+        Ok(Self { engine: Mutex::new(engine), drops: Mutex::default(), mailbox: Arc::new(mailbox) })
+    }
+
     fn engine(&self) -> MutexGuard<'_, Engine> {
         lock(&self.engine)
-    }
-
-    fn fresh(&self) -> Option<Fresh> {
-        let (mut boot, mut nonce) = ([0; 8], [0; 12]);
-        self.random.fill(&mut boot).and_then(|()| self.random.fill(&mut nonce)).ok()?;
-        Some(Fresh { boot: BootId(boot), nonce: Nonce(nonce) })
-    }
-
-    /// Decides about a datagram and hands its records to the journal; both under one lock, so that records reach the disk in
-    /// the order in which they were decided.
-    fn decide(&self, ingress: &Ingress, datagram: &[u8], fresh: Fresh) -> (Vec<Action>, Vec<Waiting>) {
-        let mut engine = self.engine();
-        let mut waiting = Vec::new();
-        let mut now_due = Vec::new();
-        for action in engine.handle(clock::now(), ingress, datagram, fresh) {
-            match action {
-                Action::Commit(commit) => {
-                    let (done, receipt) = oneshot::channel();
-                    self.journal.submit(RecordBatch::of(&commit.record), |outcome| drop(done.send(outcome)));
-                    waiting.push((receipt, commit));
-                }
-                action => now_due.push(action),
-            }
-        }
-        (now_due, waiting)
     }
 
     fn count(&self, reason: DropReason) {
@@ -177,103 +206,12 @@ impl Shared {
         let count = drops.entry(reason).or_default();
         *count = count.saturating_add(1);
     }
-
-    async fn send(&self, outgoing: &Outgoing) -> io::Result<()> {
-        let found = self.ports.iter().find(|port| port.interface == outgoing.interface && port.number == outgoing.from_port);
-        let Some(port) = found else { return Err(io::ErrorKind::NotConnected.into()) };
-        let payload = &outgoing.payload;
-        let everyone = SocketAddrV4::new(Ipv4Addr::BROADCAST, CLIENT_PORT);
-        match (outgoing.destination, &port.frames) {
-            (Destination::Frame { address, mac }, Some(frames)) => {
-                let from = SocketAddrV4::new(port.address, port.number);
-                frames.send(from, SocketAddrV4::new(address, CLIENT_PORT), mac, payload).await
-            }
-            // On links without Ethernet frames there is only broadcast for a client without an address.
-            (Destination::Broadcast | Destination::Frame { .. }, _) => port.socket.send(payload, port.address, everyone).await,
-            (Destination::Udp(to), _) => port.socket.send(payload, port.address, to).await,
-        }
-    }
-
-    async fn perform(&self, actions: Vec<Action>, reports: &mpsc::Sender<SiteEvent>) {
-        for action in actions {
-            match action {
-                Action::Send(outgoing) => {
-                    if let Err(error) = self.send(&outgoing).await {
-                        tracing::warn!(to = ?outgoing.destination, "cannot send a DHCP answer: {error}");
-                    }
-                }
-                Action::Report(event) => {
-                    tracing::info!(mac = %event.mac, boot = %event.boot, "{}", event.what);
-                    if reports.try_send(event).is_err() {
-                        tracing::warn!("a report to the cloud is lost: too many wait already");
-                    }
-                }
-                Action::Drop(reason) => self.count(reason),
-                // The engine settles commits with sends and reports only.
-                Action::Commit(_) => {}
-            }
-        }
-    }
 }
 
-async fn receive_all(shared: Arc<Shared>, place: usize, waiting: mpsc::Sender<Waiting>, reports: mpsc::Sender<SiteEvent>) {
-    let Some(port) = shared.ports.get(place) else { return };
-    let mut buffer = vec![0; LONGEST_DATAGRAM];
-    loop {
-        let received = match port.socket.receive(&mut buffer).await {
-            Ok(received) => received,
-            Err(error) => {
-                // The interface went down, as a rule; it may come back.
-                tracing::warn!("cannot receive on `{}`, port {}: {error}", port.name, port.number);
-                tokio::time::sleep(Duration::from_secs(1)).await;
-                continue;
-            }
-        };
-        let Some(datagram) = buffer.get(..received.length) else { continue };
-        let Some(fresh) = shared.fresh() else {
-            tracing::error!("the system gives no randomness; a DHCP request is not answered");
-            continue;
-        };
-        let ingress = Ingress { interface: port.interface, source: received.source, destination: received.destination, port: port.number };
-        let (actions, commits) = shared.decide(&ingress, datagram, fresh);
-        for action in &actions {
-            if let Action::Drop(reason) = action {
-                tracing::debug!(interface = port.name, peer = %received.source, "not answered: {reason}");
-            }
-        }
-        shared.perform(actions, &reports).await;
-        for commit in commits {
-            if waiting.send(commit).await.is_err() {
-                return;
-            }
-        }
-    }
-}
-
-/// Waits for the disk and says what was promised. The journal writes in order, so waiting in order loses no time.
-async fn settle_all(shared: Arc<Shared>, mut waiting: mpsc::Receiver<Waiting>, reports: mpsc::Sender<SiteEvent>) {
-    while let Some((receipt, commit)) = waiting.recv().await {
-        let outcome = match receipt.await.unwrap_or(Err(JournalError::Closed)) {
-            Ok(()) => Outcome::Durable,
-            Err(error) => {
-                tracing::debug!(address = %commit.record.address, "a lease is not on the disk: {error}");
-                Outcome::Failed
-            }
-        };
-        let lease = commit.record.clone();
-        let actions = shared.engine().settle(clock::now(), commit, outcome);
-        tracing::debug!(address = %lease.address, client = %lease.hardware, state = ?lease.state, until = %lease.expires_at, ?outcome, "lease");
-        shared.perform(actions, &reports).await;
-    }
-}
-
-async fn follow_boot_settings(shared: Arc<Shared>, mut boot: watch::Receiver<Option<Arc<BootSettings>>>) {
-    loop {
-        let settings = boot.borrow_and_update().clone();
-        shared.engine().set_boot_settings(settings);
-        if boot.changed().await.is_err() {
-            return;
-        }
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the engine: it holds all leases, and its lock may be taken.
+        f.debug_struct("Shared").field("drops", &self.drops).finish_non_exhaustive()
     }
 }
 

@@ -5,4 +5,4 @@ pub(super) mod packet;
 mod proxy;
 mod pxe;
 mod rfc2131;
-mod site;
+pub(super) mod site;

@@ -14,7 +14,7 @@ use crate::edge::lease::LeaseRecord;
 use crate::wire::uplink::{SiteEvent, SiteEventKind};
 use crate::wire::{BootId, Digest, MacAddr, Nonce, SystemUuid};
 
-pub(super) const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+pub(in crate::edge::dhcp) const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
 /// Tells in its text what it was asked to vouch for.
 struct PlainMinter;
@@ -75,11 +75,11 @@ impl Heard {
     }
 }
 
-pub(super) fn config(text: &str) -> DhcpConfig {
+pub(in crate::edge::dhcp) fn config(text: &str) -> DhcpConfig {
     EdgeConfig::from_source(&Source::from_text("edge.toml", text)).unwrap().dhcp
 }
 
-pub(super) fn settings() -> BootSettings {
+pub(in crate::edge::dhcp) fn settings() -> BootSettings {
     BootSettings {
         root: Digest([0xab; 32]),
         boot_url: "https://198.51.100.10:8443".to_owned(),
@@ -88,7 +88,7 @@ pub(super) fn settings() -> BootSettings {
     }
 }
 
-const SERVER_CONFIG: &str = r#"
+pub(in crate::edge::dhcp) const SERVER_CONFIG: &str = r#"
     [[interface]]
     name = "eth1"
     mode = "server"

@@ -1,0 +1,241 @@
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tokio::sync::mpsc;
+
+use super::desk::{BatchId, Change, Desk, Disk, Place};
+use super::mailbox::Mailbox;
+use super::port::Port;
+use super::{LONGEST_DATAGRAM, Shared};
+use crate::clock;
+use crate::edge::dhcp::{Outcome, Outgoing};
+use crate::edge::lease::{Journal, RecordBatch};
+use crate::edge::socket::{ReceiveBatch, SendBatch};
+use crate::wire::uplink::SiteEvent;
+
+/// What other threads tell the one that serves.
+pub(super) enum Letter {
+    /// The disk is done with a batch.
+    Settled(BatchId, Outcome),
+    /// Somebody changes leases.
+    Change(Change),
+    /// Keep the promises under way, then end.
+    Stop,
+}
+
+/// The thread that serves: it alone receives, decides and sends, for all ports, in batches. Its work on a batch is short, and the
+/// disk is waited for elsewhere, so no port waits for another one's clients.
+pub(super) struct Service {
+    desk: Desk<JournalDisk>,
+    mailbox: Arc<Mailbox<Letter>>,
+    ports: Vec<Port>,
+    /// Which port is served first: another one each time, so that a flood on one does not come before all others.
+    first: usize,
+    incoming: ReceiveBatch,
+    sender: SendBatch,
+    due: Vec<Outgoing>,
+    stopping: Option<Instant>,
+}
+
+/// The journal, which tells the mailbox when it is done.
+pub(super) struct JournalDisk {
+    pub(super) journal: Journal,
+    pub(super) mailbox: Arc<Mailbox<Letter>>,
+}
+
+/// What came in before the end is answered still; beyond so many batches of a port there is a flood that would never end.
+const LAST_BATCHES: usize = 64;
+
+/// How long the end waits for the disk and for the network's buffers.
+const LAST_WAIT: Duration = Duration::from_secs(5);
+
+impl Disk for JournalDisk {
+    fn submit(&mut self, batch: BatchId, records: RecordBatch) {
+        let mailbox = Arc::clone(&self.mailbox);
+        self.journal.submit(records, move |outcome| {
+            let outcome = match outcome {
+                Ok(()) => Outcome::Durable,
+                Err(error) => {
+                    tracing::debug!("leases are not on the disk: {error}");
+                    Outcome::Failed
+                }
+            };
+            mailbox.post(Letter::Settled(batch, outcome));
+        });
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // Also when the thread breaks down.
+        self.mailbox.close();
+    }
+}
+
+/// Something that is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Watched {
+    Mailbox,
+    /// Requests at the port in this place.
+    Requests(usize),
+    /// Room to send in.
+    Room,
+}
+
+impl Service {
+    pub(super) fn new(shared: Arc<Shared>, disk: JournalDisk, ports: Vec<Port>, reports: mpsc::Sender<SiteEvent>) -> Self {
+        let mailbox = Arc::clone(&disk.mailbox);
+        Self {
+            desk: Desk::new(shared, disk, reports),
+            mailbox,
+            ports,
+            first: 0,
+            incoming: ReceiveBatch::new(LONGEST_DATAGRAM),
+            sender: SendBatch::default(),
+            due: Vec::new(),
+            stopping: None,
+        }
+    }
+
+    /// Serves until it is told to stop and its promises are kept.
+    pub(super) fn run(mut self) -> io::Result<()> {
+        while !self.is_done() {
+            let ready = self.wait()?;
+            self.read_mailbox();
+            let now = clock::now();
+            for place in ready {
+                // What was found ready may have been read to its end by the last look.
+                if self.stopping.is_none() {
+                    self.receive(place, now);
+                }
+            }
+            self.desk.submit();
+            self.send();
+        }
+        Ok(())
+    }
+
+    /// Waits until there is something to do. Returns the ports that have requests, in the order in which to take them.
+    fn wait(&mut self) -> io::Result<Vec<usize>> {
+        let now = Instant::now();
+        let receives = self.stopping.is_none() && self.desk.has_room();
+        let mut watched = vec![Watched::Mailbox];
+        let listening: Vec<bool> = self.ports.iter_mut().map(|port| receives && port.receives(now)).collect();
+        let mut sockets = vec![PollFd::new(self.mailbox.as_fd(), PollFlags::POLLIN)];
+        for (place, (port, listens)) in self.ports.iter().zip(listening).enumerate() {
+            if listens {
+                watched.push(Watched::Requests(place));
+                sockets.push(PollFd::new(port.socket.as_fd(), PollFlags::POLLIN));
+            }
+            for socket in port.stuck() {
+                watched.push(Watched::Room);
+                sockets.push(PollFd::new(socket, PollFlags::POLLOUT));
+            }
+        }
+        match poll(&mut sockets, self.timeout(now)) {
+            Ok(_) => {}
+            Err(Errno::EINTR) => return Ok(Vec::new()),
+            Err(error) => return Err(error.into()),
+        }
+        let is_ready = |socket: &PollFd<'_>| socket.any().unwrap_or(true);
+        let mut ready: Vec<usize> = watched
+            .iter()
+            .zip(&sockets)
+            .filter_map(|(watched, socket)| match watched {
+                Watched::Requests(place) if is_ready(socket) => Some(*place),
+                _ => None,
+            })
+            .collect();
+        if !ready.is_empty() {
+            let turn = self.first.checked_rem(ready.len()).unwrap_or(0);
+            ready.rotate_left(turn);
+            self.first = self.first.wrapping_add(1);
+        }
+        Ok(ready)
+    }
+
+    /// The time until something is due without anybody's doing.
+    fn timeout(&self, now: Instant) -> PollTimeout {
+        let moments = self.ports.iter().filter_map(|port| port.resting_until).chain(self.stopping);
+        moments.min().map_or(PollTimeout::NONE, |moment| {
+            // Rounded up, or the last fraction of a millisecond would be spent in circles.
+            let left = moment.saturating_duration_since(now).saturating_add(Duration::from_millis(1));
+            PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+        })
+    }
+
+    fn read_mailbox(&mut self) {
+        let mut letters: VecDeque<Letter> = self.mailbox.collect();
+        if letters.is_empty() {
+            return;
+        }
+        let now = clock::now();
+        for letter in letters.drain(..) {
+            match letter {
+                Letter::Settled(batch, outcome) => self.desk.settle(now, batch, outcome, &mut self.due),
+                Letter::Change(change) => self.desk.change(now, change, &mut self.due),
+                Letter::Stop => self.stop(),
+            }
+        }
+    }
+
+    /// Takes a batch of requests from a port. Returns whether there may be more.
+    fn receive(&mut self, place: usize, now: clock::Timestamp) -> bool {
+        let Some(port) = self.ports.get_mut(place) else { return false };
+        match self.incoming.receive(port.socket.as_fd()) {
+            Ok(_) => {}
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => return false,
+            Err(error) => {
+                port.rest(Instant::now(), &error);
+                return false;
+            }
+        }
+        let place = Place { interface: port.interface, name: &port.name, port: port.number };
+        self.desk.decide(now, place, self.incoming.datagrams(), &mut self.due);
+        true
+    }
+
+    fn send(&mut self) {
+        for outgoing in self.due.drain(..) {
+            let found = self.ports.iter_mut().find(|port| port.interface == outgoing.interface && port.number == outgoing.from_port);
+            match found {
+                Some(port) => port.queue(outgoing),
+                None => tracing::warn!(to = ?outgoing.destination, "a DHCP answer has no port to leave by"),
+            }
+        }
+        for port in &mut self.ports {
+            port.flush(&mut self.sender);
+        }
+    }
+
+    /// Answers what has come in by now, and nothing that comes later.
+    fn stop(&mut self) {
+        if self.stopping.is_some() {
+            return;
+        }
+        let now = clock::now();
+        for place in 0..self.ports.len() {
+            for _ in 0..LAST_BATCHES {
+                if !self.receive(place, now) {
+                    break;
+                }
+            }
+        }
+        self.stopping = Instant::now().checked_add(LAST_WAIT);
+    }
+
+    fn is_done(&self) -> bool {
+        let Some(until) = self.stopping else { return false };
+        let all_kept = self.desk.is_idle() && self.ports.iter().all(Port::is_flushed);
+        if !all_kept && until <= Instant::now() {
+            tracing::warn!("the disk or the network was too slow for the last DHCP answers");
+            return true;
+        }
+        all_kept
+    }
+}
