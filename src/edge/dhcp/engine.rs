@@ -49,7 +49,7 @@ impl Engine {
     pub fn new(config: Arc<DhcpConfig>, records: Vec<LeaseRecord>) -> Self {
         let tables = config.subnets().iter().map(|subnet| {
             let reserved: HashSet<Ipv4Addr> = subnet.reservations().iter().map(|reservation| reservation.address.value).collect();
-            LeaseTable::new(&subnet.pools, reserved)
+            LeaseTable::new(&subnet.pools, &subnet.excluded, reserved)
         });
         let mut engine = Self { tables: tables.collect(), config, attempts: BootAttempts::default(), boot: None };
         for record in records {

@@ -3,6 +3,7 @@
 pub(super) const SUBNET_MASK: u8 = 1;
 pub(super) const ROUTERS: u8 = 3;
 pub(super) const DNS_SERVERS: u8 = 6;
+pub(super) const HOST_NAME: u8 = 12;
 pub(super) const DOMAIN_NAME: u8 = 15;
 pub(super) const BROADCAST_ADDRESS: u8 = 28;
 pub(super) const NTP_SERVERS: u8 = 42;

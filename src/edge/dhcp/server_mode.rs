@@ -13,7 +13,7 @@ use super::option::{self, MessageType};
 use super::reply::Reply;
 use super::{CLIENT_PORT, SERVER_PORT};
 use crate::clock::Timestamp;
-use crate::edge::lease::{LeaseRecord, LeaseState};
+use crate::edge::lease::{LeaseRecord, LeaseState, host_name};
 use crate::wire::uplink::SiteEventKind;
 
 /// How long a renewal is good for while leases can't be written: short, since a crash would forget it, and long enough that
@@ -59,7 +59,7 @@ impl Engine {
         let table = self.tables.get_mut(place).ok_or(DropReason::NotServed)?;
         let fixed = reservation(subnet, exchange);
         let wanted = request.address_option(option::REQUESTED_ADDRESS);
-        let address = table.offer(exchange.now, &request.client, fixed, wanted).ok_or(DropReason::NoFreeAddress)?;
+        let address = table.offer(exchange.now, &request.client, fixed, wanted).address().ok_or(DropReason::NoFreeAddress)?;
         let settings = self.boot_settings();
         let answer = settings.as_deref().and_then(|settings| self.boot_answer(exchange, settings, false));
         let reply = promise(MessageType::Offer, exchange, subnet, address, answer.as_ref());
@@ -253,6 +253,7 @@ fn record(exchange: &Exchange<'_>, address: Ipv4Addr, state: LeaseState, expires
         state,
         starts_at: exchange.now,
         expires_at,
+        host_name: exchange.request.option(option::HOST_NAME).and_then(host_name),
     }
 }
 

@@ -13,7 +13,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::{ClientId, HardwareAddress, LeaseRecord, LeaseState};
+use super::{ClientId, HardwareAddress, LeaseRecord, LeaseState, host_name};
 use crate::clock::Timestamp;
 
 /// The header of every lease file; the last digit is the version of the format.
@@ -25,8 +25,8 @@ const FRAME_HEADER_LENGTH: usize = 12;
 /// No frame is longer: a length beyond it is damage, not a reason to look for gigabytes.
 pub(super) const MAX_FRAME_LENGTH: usize = 8 << 20;
 
-/// The longest a record can be: fixed fields, 16 octets of hardware address, 255 of client identifier.
-pub(super) const MAX_RECORD_LENGTH: usize = 2 + 1 + 4 + 8 + 8 + 2 + 16 + 1 + 255;
+/// The longest a record can be: fixed fields, 16 octets of hardware address, 255 of client identifier, 255 of host name.
+pub(super) const MAX_RECORD_LENGTH: usize = 2 + 1 + 4 + 8 + 8 + 2 + 16 + 1 + 255 + 1 + 255;
 
 /// Appends a frame with these records to `out`. The caller holds them to [`MAX_FRAME_LENGTH`].
 pub(super) fn write_frame<'a>(out: &mut Vec<u8>, records: impl IntoIterator<Item = &'a LeaseRecord>) {
@@ -54,8 +54,8 @@ pub(super) fn write_encoded_frame(out: &mut Vec<u8>, parts: &[&[u8]]) {
     }
 }
 
-/// The records of the frame at the beginning of `bytes` and the frame's length, or `None` when there is no whole one.
-pub(super) fn read_frame(bytes: &[u8]) -> Option<(Vec<LeaseRecord>, usize)> {
+/// The octets of the records of the frame at the beginning of `bytes`, or `None` when there is no whole one.
+pub(super) fn read_frame(bytes: &[u8]) -> Option<Frame<'_>> {
     let (header, rest) = bytes.split_first_chunk::<FRAME_HEADER_LENGTH>()?;
     let &[a, b, c, d, l0, l1, l2, l3, c0, c1, c2, c3] = header;
     if [a, b, c, d] != *FRAME_MARK {
@@ -63,18 +63,35 @@ pub(super) fn read_frame(bytes: &[u8]) -> Option<(Vec<LeaseRecord>, usize)> {
     }
     let length_octets = [l0, l1, l2, l3];
     let length = usize::try_from(u32::from_be_bytes(length_octets)).ok().filter(|length| *length <= MAX_FRAME_LENGTH)?;
-    let mut body = rest.get(..length)?;
-    if checksum(length_octets, body) != u32::from_be_bytes([c0, c1, c2, c3]) {
-        return None;
+    let body = rest.get(..length)?;
+    (checksum(length_octets, body) == u32::from_be_bytes([c0, c1, c2, c3])).then_some(Frame { body })
+}
+
+/// A frame whose checksum is right.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Frame<'a> {
+    body: &'a [u8],
+}
+
+impl Frame<'_> {
+    /// How many octets it takes in the file.
+    pub(super) const fn length(&self) -> usize {
+        FRAME_HEADER_LENGTH.saturating_add(self.body.len())
     }
-    let mut records = Vec::new();
-    while !body.is_empty() {
-        let (length, rest) = body.split_first_chunk::<2>()?;
-        let (record, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
-        records.push(read_record(record)?);
-        body = rest;
+
+    /// Its records in their order. `None` stands for one that this version does not understand, and is the last then.
+    pub(super) fn records(&self) -> impl Iterator<Item = Option<LeaseRecord>> {
+        let mut rest = Some(self.body).filter(|body| !body.is_empty());
+        std::iter::from_fn(move || {
+            let body = rest.take()?;
+            let split =
+                body.split_first_chunk::<2>().and_then(|(length, rest)| rest.split_at_checked(usize::from(u16::from_be_bytes(*length))));
+            let (record, behind) = split.unwrap_or_default();
+            let record = read_record(record);
+            rest = Some(behind).filter(|behind| record.is_some() && !behind.is_empty());
+            Some(record)
+        })
     }
-    Some((records, FRAME_HEADER_LENGTH.saturating_add(length)))
 }
 
 /// Whether a whole frame begins anywhere in `bytes`.
@@ -96,8 +113,11 @@ fn checksum(length: [u8; 4], body: &[u8]) -> u32 {
 /// Appends a record, its length first.
 pub(super) fn write_record(out: &mut Vec<u8>, record: &LeaseRecord) {
     let fixed = 1 + 4 + 8 + 8 + 1 + 1 + 1;
-    // Both lengths are held by their types: a record has at most MAX_RECORD_LENGTH octets.
-    let length = record.hardware.octets().len().saturating_add(record.client.octets().len()).saturating_add(fixed);
+    // The first two lengths are held by their types; nobody makes a longer name than 255 octets out of an option.
+    let name = record.host_name.as_deref().map(str::as_bytes).filter(|name| name.len() <= 255);
+    let name_length = name.map_or(0, |name| name.len().saturating_add(1));
+    let length =
+        record.hardware.octets().len().saturating_add(record.client.octets().len()).saturating_add(fixed).saturating_add(name_length);
     out.extend_from_slice(&u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes());
     out.push(match record.state {
         LeaseState::Bound => 1,
@@ -110,6 +130,10 @@ pub(super) fn write_record(out: &mut Vec<u8>, record: &LeaseRecord) {
     out.push(record.hardware.kind());
     write_short(out, record.hardware.octets());
     write_short(out, record.client.octets());
+    // A later field makes an absent name an empty one.
+    if let Some(name) = name {
+        write_short(out, name);
+    }
 }
 
 fn write_short(out: &mut Vec<u8>, octets: &[u8]) {
@@ -130,8 +154,9 @@ fn read_record(bytes: &[u8]) -> Option<LeaseRecord> {
     let (expires_at, bytes) = bytes.split_first_chunk::<8>()?;
     let (&kind, bytes) = bytes.split_first()?;
     let (hardware, bytes) = read_short(bytes)?;
-    // What follows the identifier was added by a later version and is not ours to judge.
-    let (client, _later) = read_short(bytes)?;
+    let (client, bytes) = read_short(bytes)?;
+    // The first version wrote no name. What follows it was added by a later version and is not ours to judge.
+    let (name, _later) = if bytes.is_empty() { (bytes, bytes) } else { read_short(bytes)? };
     let hardware = HardwareAddress::new(kind, hardware)?;
     Some(LeaseRecord {
         address: Ipv4Addr::from(*address),
@@ -140,10 +165,62 @@ fn read_record(bytes: &[u8]) -> Option<LeaseRecord> {
         state,
         starts_at: Timestamp(u64::from_be_bytes(*starts_at)),
         expires_at: Timestamp(u64::from_be_bytes(*expires_at)),
+        host_name: host_name(name),
     })
 }
 
 fn read_short(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (&length, rest) = bytes.split_first()?;
     rest.split_at_checked(usize::from(length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(host_name: Option<&str>) -> LeaseRecord {
+        LeaseRecord {
+            address: Ipv4Addr::new(192, 0, 2, 1),
+            client: ClientId::from_option(&[1, 2, 0, 0, 0, 0, 1]).unwrap(),
+            hardware: HardwareAddress::new(1, &[2, 0, 0, 0, 0, 1]).unwrap(),
+            state: LeaseState::Bound,
+            starts_at: Timestamp::from_secs(1),
+            expires_at: Timestamp::from_secs(2),
+            host_name: host_name.map(Into::into),
+        }
+    }
+
+    fn read(bytes: &[u8]) -> Vec<Option<LeaseRecord>> {
+        let mut frame = Vec::new();
+        write_encoded_frame(&mut frame, &[bytes]);
+        read_frame(&frame).unwrap().records().collect()
+    }
+
+    #[test]
+    fn records_of_the_first_version_and_of_later_ones_are_read() {
+        let mut octets = Vec::new();
+        write_record(&mut octets, &record(None));
+        // The first version's record ends with the client identifier.
+        assert_eq!(octets.len(), 2 + 1 + 4 + 8 + 8 + 2 + 6 + 1 + 7);
+        write_record(&mut octets, &record(Some("node-1")));
+        assert_eq!(read(&octets), [Some(record(None)), Some(record(Some("node-1")))]);
+        let mut later = octets[..39].to_vec();
+        later.extend_from_slice(&[0, 9, 9, 9]);
+        later[1] = 41;
+        assert_eq!(read(&later), [Some(record(None))]);
+    }
+
+    #[test]
+    fn what_is_no_record_is_told_and_ends_the_frame() {
+        let mut octets = Vec::new();
+        write_record(&mut octets, &record(Some("node-1")));
+        let good = octets.len();
+        write_record(&mut octets, &record(Some("node-2")));
+        octets[good + 2] = 77;
+        assert_eq!(read(&octets), [Some(record(Some("node-1"))), None]);
+        for length in 1..good {
+            let read = read(&octets[..length]);
+            assert_eq!(read, [None], "{length}");
+        }
+    }
 }

@@ -4,13 +4,15 @@
 //! - [`LeaseTable`] holds the leases and offers of one subnet in memory and picks addresses. It has no clock and does no I/O.
 //! - [`Journal`] is the file behind it: a record is on the disk when its caller hears so.
 
+mod client_id;
 mod codec;
 mod journal;
 mod range;
 mod record;
 mod table;
 
+pub use client_id::ClientId;
 pub use journal::{Journal, JournalError, RecordBatch};
 pub use range::{AddressRange, RangeError};
-pub use record::{ClientId, HardwareAddress, LeaseRecord, LeaseState};
-pub use table::{LeaseTable, OFFER_HOLD};
+pub use record::{HardwareAddress, LeaseRecord, LeaseState, host_name};
+pub use table::{Choice, LeaseTable, OFFER_HOLD, OFFER_LIMIT, Summary};

@@ -4,11 +4,10 @@ use std::path::Path;
 use super::recovery::settled_records;
 use super::{JOURNAL, JournalError, OLD_JOURNAL, SNAPSHOT};
 use crate::durable_file::{self, Access};
-use crate::edge::lease::LeaseRecord;
-use crate::edge::lease::codec::{FILE_HEADER, write_frame};
+use crate::edge::lease::codec::{FILE_HEADER, MAX_FRAME_LENGTH, MAX_RECORD_LENGTH, write_frame};
 
-/// Records in one frame of a snapshot: well under the longest frame there may be.
-const RECORDS_IN_A_FRAME: usize = 16_384;
+/// Records in one frame of a snapshot.
+const RECORDS_IN_A_FRAME: usize = MAX_FRAME_LENGTH / MAX_RECORD_LENGTH;
 
 /// Makes an empty journal, durable under its name.
 pub(super) fn create_journal(folder: &Path) -> Result<(), JournalError> {
@@ -35,7 +34,7 @@ pub(super) fn open_journal(folder: &Path) -> Result<File, JournalError> {
 
 /// Makes a new snapshot of the last one and the old journal, which is then removed. Returns the snapshot's length.
 pub(super) fn compact(folder: &Path) -> Result<u64, JournalError> {
-    let records: Vec<LeaseRecord> = settled_records(folder)?.into_values().collect();
+    let records = settled_records(folder)?;
     let mut bytes = FILE_HEADER.to_vec();
     for chunk in records.chunks(RECORDS_IN_A_FRAME) {
         write_frame(&mut bytes, chunk);

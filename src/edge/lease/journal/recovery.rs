@@ -1,8 +1,9 @@
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::{JOURNAL, JournalError, OLD_JOURNAL, SNAPSHOT};
 use crate::edge::lease::LeaseRecord;
@@ -12,7 +13,7 @@ use crate::edge::lease::codec::{FILE_HEADER, holds_a_frame, read_frame};
 #[derive(Debug)]
 pub(super) struct Recovered {
     /// The newest record of each address.
-    records: HashMap<Ipv4Addr, LeaseRecord>,
+    records: Newest,
     /// The length of the journal up to its last whole frame; `None` when there is no journal.
     pub(super) journal_length: Option<u64>,
     /// Behind its last whole frame the journal has the remains of another, not just room.
@@ -25,7 +26,30 @@ pub(super) struct Recovered {
 
 impl Recovered {
     pub(super) fn into_records(self) -> Vec<LeaseRecord> {
-        self.records.into_values().collect()
+        self.records.records
+    }
+}
+
+/// The newest record of each address. A million of them are read at start, so each is kept once.
+#[derive(Debug, Default)]
+struct Newest {
+    records: Vec<LeaseRecord>,
+    places: HashMap<Ipv4Addr, usize>,
+}
+
+impl Newest {
+    fn put(&mut self, record: LeaseRecord) {
+        match self.places.entry(record.address) {
+            Entry::Occupied(place) => {
+                if let Some(older) = self.records.get_mut(*place.get()) {
+                    *older = record;
+                }
+            }
+            Entry::Vacant(place) => {
+                place.insert(self.records.len());
+                self.records.push(record);
+            }
+        }
     }
 }
 
@@ -40,7 +64,7 @@ enum End {
 
 /// Reads all lease files without changing any.
 pub(super) fn recover(folder: &Path) -> Result<Recovered, JournalError> {
-    let mut records = HashMap::new();
+    let mut records = Newest::default();
     let snapshot = read_into(&mut records, &folder.join(SNAPSHOT), End::Whole)?;
     let old_journal = read_into(&mut records, &folder.join(OLD_JOURNAL), End::Whole)?;
     let journal = read_into(&mut records, &folder.join(JOURNAL), End::MayBeTorn)?;
@@ -54,11 +78,11 @@ pub(super) fn recover(folder: &Path) -> Result<Recovered, JournalError> {
 }
 
 /// The records of the snapshot and the old journal, for the next snapshot.
-pub(super) fn settled_records(folder: &Path) -> Result<HashMap<Ipv4Addr, LeaseRecord>, JournalError> {
-    let mut records = HashMap::new();
+pub(super) fn settled_records(folder: &Path) -> Result<Vec<LeaseRecord>, JournalError> {
+    let mut records = Newest::default();
     read_into(&mut records, &folder.join(SNAPSHOT), End::Whole)?;
     read_into(&mut records, &folder.join(OLD_JOURNAL), End::Whole)?;
-    Ok(records)
+    Ok(records.records)
 }
 
 /// How far a file is good.
@@ -70,22 +94,25 @@ struct Extent {
 }
 
 /// Reads a file's records, or returns `None` when there is no such file.
-fn read_into(records: &mut HashMap<Ipv4Addr, LeaseRecord>, path: &PathBuf, end: End) -> Result<Option<Extent>, JournalError> {
+fn read_into(records: &mut Newest, path: &Path, end: End) -> Result<Option<Extent>, JournalError> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(JournalError::io("read the lease file", path)(error)),
     };
-    let mut rest = bytes.strip_prefix(FILE_HEADER).ok_or_else(|| JournalError::Foreign(path.clone()))?;
-    while let Some((frame, length)) = read_frame(rest) {
-        records.extend(frame.into_iter().map(|record| (record.address, record)));
-        rest = rest.get(length..).unwrap_or_default();
+    let mut rest = bytes.strip_prefix(FILE_HEADER).ok_or_else(|| JournalError::Foreign(path.to_owned()))?;
+    while let Some(frame) = read_frame(rest) {
+        for record in frame.records() {
+            // Its checksum is right, so it is as it was written. To pass over it would lose a lease.
+            records.put(record.ok_or_else(|| JournalError::Foreign(path.to_owned()))?);
+        }
+        rest = rest.get(frame.length()..).unwrap_or_default();
     }
     // The room that the file was given for later frames.
     let torn = rest.iter().any(|octet| *octet != 0);
     // Frames are synced one after the other: one that is whole proves that the one before it once was.
     if (end == End::Whole && !rest.is_empty()) || (torn && holds_a_frame(rest)) {
-        return Err(JournalError::Damaged { path: path.clone(), offset: bytes.len().saturating_sub(rest.len()) });
+        return Err(JournalError::Damaged { path: path.to_owned(), offset: bytes.len().saturating_sub(rest.len()) });
     }
     let length = u64::try_from(bytes.len().saturating_sub(rest.len())).unwrap_or(u64::MAX);
     Ok(Some(Extent { length, torn }))

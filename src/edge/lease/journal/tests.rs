@@ -37,6 +37,7 @@ fn record(number: u32, expires_at: u64) -> LeaseRecord {
         state: LeaseState::Bound,
         starts_at: Timestamp::from_secs(1),
         expires_at: Timestamp::from_secs(expires_at),
+        host_name: None,
     }
 }
 
@@ -86,8 +87,8 @@ fn records_that_wait_together_share_a_frame() {
     let bytes = fs::read(folder.file(JOURNAL)).unwrap();
     let mut rest = bytes.strip_prefix(FILE_HEADER).unwrap();
     let mut frames = 0;
-    while let Some((_, length)) = read_frame(rest) {
-        rest = &rest[length..];
+    while let Some(frame) = read_frame(rest) {
+        rest = &rest[frame.length()..];
         frames += 1;
     }
     assert!(rest.is_empty());
