@@ -60,6 +60,12 @@ impl Source {
         Failure::new(format!("{}: {what}", self.place(span))).hint(hint)
     }
 
+    /// An error about what stands on a line; otherwise as [`Source::error`].
+    #[must_use]
+    pub fn error_on_line(&self, line: u32, what: &str, hint: &str) -> Failure {
+        Failure::new(format!("{}:{line}: {what}", self.path.display())).hint(hint)
+    }
+
     /// `file:line` of a span.
     #[must_use]
     pub fn place(&self, span: &Range<usize>) -> String {

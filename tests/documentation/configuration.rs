@@ -5,6 +5,7 @@ use std::fs;
 
 use fairlead::cloud::config::CloudConfig;
 use fairlead::edge::config::EdgeConfig;
+use fairlead::edge::dhcp::config::option_table::{KNOWN, Kind, KnownOption};
 use fairlead::failure::Failure;
 use fairlead::wire::ClientArch;
 
@@ -38,7 +39,8 @@ fn known_keys<T>(load: impl Fn(&std::path::Path) -> Result<T, Failure>, places: 
 /// The documented keys, and the tables that they stand in.
 fn documented_keys(heading: &str) -> (BTreeSet<String>, BTreeSet<String>) {
     let document = read("docs/configuration.md");
-    let keys: BTreeSet<String> = first_cells(section(&document, heading)).into_iter().filter(|cell| !is_architecture(cell)).collect();
+    let cells = first_cells(section(&document, heading)).into_iter().filter(|cell| !is_architecture(cell));
+    let keys: BTreeSet<String> = cells.flat_map(|cell| at_every_level(&cell)).collect();
     let mut tables = BTreeSet::new();
     for key in &keys {
         let mut rest = key.as_str();
@@ -48,6 +50,14 @@ fn documented_keys(heading: &str) -> (BTreeSet<String>, BTreeSet<String>) {
         }
     }
     (keys, tables)
+}
+
+/// Keys that stand in several sections are documented once, as `LEVEL.key`.
+fn at_every_level(cell: &str) -> Vec<String> {
+    match cell.strip_prefix("LEVEL.") {
+        Some(key) => ["dhcp", "subnet[]", "class[]", "subnet[].reservation[]"].iter().map(|level| format!("{level}.{key}")).collect(),
+        None => vec![cell.to_owned()],
+    }
 }
 
 /// The table of boot files has architectures in its first column.
@@ -82,12 +92,40 @@ fn every_key_of_edge_toml_is_documented() {
         &[
             Place { prefix: "", before: "" },
             Place { prefix: "interface[].", before: "[[interface]]" },
+            Place { prefix: "dhcp.", before: "[dhcp]" },
+            Place { prefix: "dhcp.limits.", before: "[dhcp.limits]" },
+            Place { prefix: "class[].", before: "[[class]]" },
             Place { prefix: "subnet[].", before: "[[subnet]]" },
             Place { prefix: "subnet[].reservation[].", before: "[[subnet]]\n[[subnet.reservation]]" },
             Place { prefix: "boot.", before: "[boot]" },
         ],
     );
     compare("## edge.toml", &known);
+}
+
+/// The list of options as the program knows it.
+fn option_list() -> String {
+    let row = |known: &KnownOption| format!("| `{}` | {} | {} | {} |\n", known.name, known.code, known.kind.word(), known.defined_in);
+    let mut kinds: Vec<Kind> = Vec::new();
+    for known in KNOWN {
+        if kinds.iter().all(|kind| kind.word() != known.kind.word()) {
+            kinds.push(known.kind);
+        }
+    }
+    kinds.sort_by_key(|kind| kind.word());
+    let kind = |kind: &Kind| format!("| {} | {} | `{}` |\n", kind.word(), kind.about(), kind.example());
+    format!(
+        "| value | what it is | example |\n|---|---|---|\n{}\n| name | number | value | defined in |\n|---|---|---|---|\n{}",
+        kinds.iter().map(kind).collect::<String>(),
+        KNOWN.iter().map(row).collect::<String>()
+    )
+}
+
+#[test]
+fn every_dhcp_option_is_documented_as_the_program_knows_it() {
+    let document = read("docs/configuration.md");
+    let list = option_list();
+    assert!(section(&document, "## DHCP options").contains(&list), "docs/configuration.md should have this list:\n{list}");
 }
 
 #[test]

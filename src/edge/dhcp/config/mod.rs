@@ -5,16 +5,21 @@
 
 mod build;
 mod network;
+pub mod option_table;
+mod option_value;
 pub mod options;
 pub mod policy;
 mod section;
+mod value;
+mod warnings;
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
 pub use build::build;
 pub use network::{Ipv4Network, NetworkError};
-pub use section::{BootSection, ClassSection, DhcpSection, InterfaceMode, InterfaceSection, ReservationSection, Sections, SubnetSection};
+pub use option_value::in_words;
+pub use section::{BootSection, ClassSection, DhcpSection, InterfaceSection, Sections, SubnetSection};
 
 use self::policy::{Class, General, GeneralBootFiles, Policy, Reservation, ReservationKey, Sourced};
 use crate::edge::lease::AddressRange;
@@ -23,6 +28,8 @@ use crate::edge::lease::AddressRange;
 #[derive(Clone, Debug)]
 pub struct DhcpConfig {
     interfaces: Vec<Interface>,
+    /// The line of each interface, for what is said about it later.
+    interface_lines: Vec<u32>,
     general: General,
     classes: Vec<Class>,
     subnets: Vec<Subnet>,
@@ -104,6 +111,12 @@ impl DhcpConfig {
     #[must_use]
     pub fn interfaces(&self) -> &[Interface] {
         &self.interfaces
+    }
+
+    /// The line of `edge.toml` that names an interface, by its place in [`DhcpConfig::interfaces`].
+    #[must_use]
+    pub fn interface_line(&self, place: usize) -> Option<u32> {
+        self.interface_lines.get(place).copied()
     }
 
     /// The subnets.

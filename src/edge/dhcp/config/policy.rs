@@ -1,9 +1,11 @@
 //! What subnets, classes and reservations say about the same things, and who of them decides.
 
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::Ipv4Network;
+use super::option_value::octets_in_words;
 use super::options::OptionSet;
 use crate::edge::dhcp::BootFiles;
 use crate::wire::ClientArch;
@@ -140,6 +142,18 @@ pub enum ReservationKey {
     Uuid(crate::wire::SystemUuid),
     /// The relay agent's circuit ID (option 82, sub-option 1).
     CircuitId(Vec<u8>),
+}
+
+impl fmt::Display for ReservationKey {
+    /// As the configuration names it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mac(mac) => write!(f, "{mac}"),
+            Self::ClientId(octets) => write!(f, "client identifier {}", octets_in_words(octets)),
+            Self::Uuid(uuid) => write!(f, "UUID {uuid}"),
+            Self::CircuitId(octets) => write!(f, "circuit ID {}", octets_in_words(octets)),
+        }
+    }
 }
 
 /// `[[subnet.reservation]]`: an address that is kept for one machine.
