@@ -3,10 +3,13 @@
 use std::error::Error;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// An error for a console: a summary that names the thing, its causes, and a remedy.
 ///
-/// Libraries have their own error enums; a command turns them into a `Failure` where it knows the remedy.
-#[derive(Debug)]
+/// Libraries have their own error enums; a command turns them into a `Failure` where it knows the remedy. It can be written down
+/// for a command that asks a running program.
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Failure {
     summary: String,
     causes: Vec<String>,

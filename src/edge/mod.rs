@@ -3,6 +3,7 @@
 pub mod boot_files;
 pub mod command;
 pub mod config;
+pub mod control;
 pub mod dhcp;
 pub mod endpoint;
 pub mod http;

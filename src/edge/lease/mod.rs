@@ -6,12 +6,15 @@
 
 mod client_id;
 mod codec;
+mod entry;
 mod journal;
+pub mod migration;
 mod range;
 mod record;
 mod table;
 
 pub use client_id::ClientId;
+pub use entry::{EntryError, EntryState, LeaseEntry, Refused};
 pub use journal::{Journal, JournalError, RecordBatch};
 pub use range::{AddressRange, RangeError};
 pub use record::{HardwareAddress, LeaseRecord, LeaseState, host_name};

@@ -113,6 +113,16 @@ impl Journal {
         Ok((Self { queue, writer: Some(thread) }, recovered.into_records()))
     }
 
+    /// Reads the newest record of each address without taking the folder: another process may be writing there. What it has
+    /// synced when this begins is among them.
+    ///
+    /// # Errors
+    /// When a file is damaged or foreign, or the file system refuses; [`JournalError::InUse`] when the files are replaced faster than
+    /// they can be read.
+    pub fn read(folder: &Path) -> Result<Vec<LeaseRecord>, JournalError> {
+        recovery::read_beside_a_writer(folder)
+    }
+
     /// Hands records to the writer, which calls `done` when all of them are on the disk, or when it is sure that they will not
     /// be: the promises that depend on them must not be made then. Records reach the disk, and `done` is called, in the order
     /// of these calls.

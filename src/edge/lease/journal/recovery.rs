@@ -1,9 +1,12 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use super::{JOURNAL, JournalError, OLD_JOURNAL, SNAPSHOT};
 use crate::edge::lease::LeaseRecord;
@@ -93,13 +96,62 @@ struct Extent {
     torn: bool,
 }
 
+/// How often the files may change under a reader's hands before it gives up. They do so once in many thousand leases.
+const READING_ATTEMPTS: usize = 20;
+
+/// Reads the newest record of each address while another process may write: what was on the disk at one moment.
+pub(super) fn read_beside_a_writer(folder: &Path) -> Result<Vec<LeaseRecord>, JournalError> {
+    let files = [(SNAPSHOT, End::Whole), (OLD_JOURNAL, End::Whole), (JOURNAL, End::MayBeTorn)].map(|(name, end)| (folder.join(name), end));
+    let mut attempt = 0_usize;
+    loop {
+        attempt = attempt.saturating_add(1);
+        match read_at_one_moment(&files) {
+            // What is being written can look like damage, and a snapshot that is made meanwhile takes the old journal away.
+            Ok(None) | Err(JournalError::Damaged { .. }) if attempt < READING_ATTEMPTS => thread::sleep(Duration::from_millis(10)),
+            Ok(None) => return Err(JournalError::InUse(folder.to_owned())),
+            Ok(Some(records)) => return Ok(records),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Reads the files, or returns `None` when one was replaced meanwhile, so that they may not belong together.
+fn read_at_one_moment(files: &[(PathBuf, End); 3]) -> Result<Option<Vec<LeaseRecord>>, JournalError> {
+    let mut opened = Vec::with_capacity(files.len());
+    for (path, end) in files {
+        let file = match File::open(path) {
+            Ok(file) => Some(file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(JournalError::io("open the lease file", path)(error)),
+        };
+        opened.push((path, *end, file));
+    }
+    let number = |metadata: io::Result<fs::Metadata>| metadata.map(|metadata| (metadata.dev(), metadata.ino())).ok();
+    let is_the_same =
+        |path: &PathBuf, file: &Option<File>| number(fs::metadata(path)) == file.as_ref().and_then(|file| number(file.metadata()));
+    if !opened.iter().all(|(path, _, file)| is_the_same(path, file)) {
+        return Ok(None);
+    }
+    let mut records = Newest::default();
+    for (path, end, file) in opened {
+        let Some(mut file) = file else { continue };
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(JournalError::io("read the lease file", path))?;
+        read_bytes_into(&mut records, path, &bytes, end)?;
+    }
+    Ok(Some(records.records))
+}
+
 /// Reads a file's records, or returns `None` when there is no such file.
 fn read_into(records: &mut Newest, path: &Path, end: End) -> Result<Option<Extent>, JournalError> {
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(JournalError::io("read the lease file", path)(error)),
-    };
+    match fs::read(path) {
+        Ok(bytes) => read_bytes_into(records, path, &bytes, end).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(JournalError::io("read the lease file", path)(error)),
+    }
+}
+
+fn read_bytes_into(records: &mut Newest, path: &Path, bytes: &[u8], end: End) -> Result<Extent, JournalError> {
     let mut rest = bytes.strip_prefix(FILE_HEADER).ok_or_else(|| JournalError::Foreign(path.to_owned()))?;
     while let Some(frame) = read_frame(rest) {
         for record in frame.records() {
@@ -115,5 +167,5 @@ fn read_into(records: &mut Newest, path: &Path, end: End) -> Result<Option<Exten
         return Err(JournalError::Damaged { path: path.to_owned(), offset: bytes.len().saturating_sub(rest.len()) });
     }
     let length = u64::try_from(bytes.len().saturating_sub(rest.len())).unwrap_or(u64::MAX);
-    Ok(Some(Extent { length, torn }))
+    Ok(Extent { length, torn })
 }

@@ -314,3 +314,37 @@ fn a_full_device_is_an_error_and_not_a_promise() {
     assert_eq!(tail.append(b"frame").unwrap_err().kind(), io::ErrorKind::StorageFull);
     assert!(tail.append(b"frame").is_err());
 }
+
+#[test]
+fn the_files_are_read_while_they_are_written_and_compacted() {
+    let folder = Folder::new();
+    let (journal, _) = Journal::open(&folder.0).unwrap();
+    assert_eq!(Journal::read(&folder.0).unwrap(), []);
+    let (stop, stopped) = mpsc::channel::<()>();
+    let path = folder.0.clone();
+    let reader = thread::spawn(move || {
+        let mut reads = 0_usize;
+        let mut last = 0;
+        while stopped.try_recv() == Err(mpsc::TryRecvError::Empty) {
+            let records = Journal::read(&path).unwrap();
+            // Each batch is a frame: it is there whole or not at all, and time does not go backwards.
+            let times: std::collections::HashSet<u64> = records.iter().map(|record| record.expires_at.as_secs()).collect();
+            assert!(times.len() <= 1, "{times:?}");
+            let time = times.into_iter().next().unwrap_or(0);
+            assert!(time >= last && (records.is_empty() || records.len() == 3000), "{} records, {time} after {last}", records.len());
+            last = time;
+            reads += 1;
+        }
+        reads
+    });
+    for round in 1..120 {
+        let mut batch = RecordBatch::new();
+        (0..3000).for_each(|number| batch.push(&record(number, round)));
+        assert_eq!(outcome_of(&journal, batch), Ok(()));
+    }
+    drop(stop);
+    assert!(reader.join().unwrap() > 0);
+    drop(journal);
+    assert!(folder.file(SNAPSHOT).exists());
+    assert_eq!(Journal::read(&folder.0).unwrap().len(), 3000);
+}
