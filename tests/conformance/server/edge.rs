@@ -1,0 +1,90 @@
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use fairlead::failure::Result;
+use fairlead_lab::Programs;
+use fairlead_lab::files::{RunDirectory, write};
+use fairlead_lab::joined_box::JoinedBox;
+use fairlead_lab::namespace::{self, Namespace};
+use fairlead_lab::process::Daemon;
+
+use crate::site::{LEASE, LEAST_LEASE, LONG_VALUE, LONGEST_LEASE, Profile, RESERVED_INSIDE, RESERVED_OUTSIDE, SERVER};
+
+/// A box that joined once; every server under test begins as a copy of it.
+static JOINED: Mutex<Option<(JoinedBox, RunDirectory)>> = Mutex::new(None);
+
+fn programs() -> Programs {
+    Programs { edge: env!("CARGO_BIN_EXE_fairlead-edge").into(), cloud: env!("CARGO_BIN_EXE_fairlead-cloud").into() }
+}
+
+fn copy_joined_box(state: &Path) -> Result<()> {
+    let mut joined = JOINED.lock().unwrap_or_else(PoisonError::into_inner);
+    if joined.is_none() {
+        let name = namespace::run_name();
+        let directory = RunDirectory::create(&name)?;
+        *joined = Some((JoinedBox::make(&programs(), &name, directory.path())?, directory));
+    }
+    joined.as_ref().map_or(Ok(()), |(joined, _)| joined.copy_to(state))
+}
+
+pub(super) fn forget_joined_box() {
+    if let Some((_, directory)) = JOINED.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+        directory.discard();
+    }
+    *JOINED.lock().unwrap_or_else(PoisonError::into_inner) = None;
+}
+
+pub(super) fn start(profile: Profile, namespace: &Namespace, directory: &Path) -> Result<Daemon> {
+    let (state, config) = (directory.join("state"), directory.join("edge.toml"));
+    copy_joined_box(&state)?;
+    write(&config, format!("state_dir = \"{}\"\nlog = \"debug\"\n{}", state.display(), configuration(profile)))?;
+    let mut command = namespace.command(programs().edge);
+    let mut edge = Daemon::start("fairlead-edge", command.arg("--config").arg(&config).arg("run"), &directory.join("edge.log"))?;
+    edge.wait_for("the edge serves its site", "serves its site", Duration::from_secs(20))?;
+    Ok(edge)
+}
+
+fn configuration(profile: Profile) -> String {
+    if profile == Profile::Proxy {
+        return format!("[[interface]]\nname = \"lan0\"\nmode = \"proxy\"\naddress = \"{SERVER}\"\n");
+    }
+    let interface = format!("[[interface]]\nname = \"lan0\"\nmode = \"server\"\naddress = \"{SERVER}\"\nauthoritative = true\n");
+    let dhcp = match profile {
+        Profile::Probe => "[dhcp]\nconflict_probe = true\n",
+        Profile::RapidCommit => "[dhcp]\nconflict_probe = false\nrapid_commit = true\n",
+        Profile::Plain | Profile::Policy | Profile::Proxy => "[dhcp]\nconflict_probe = false\n",
+    };
+    let mut subnet = format!(
+        "[[subnet]]\nnetwork = \"192.0.2.0/24\"\npools = [\"192.0.2.60-192.0.2.249\"]\nrouters = [\"{SERVER}\"]\ndns = [\"192.0.2.53\"]\n\
+         ntp = [\"192.0.2.123\"]\ndomain = \"site.example\"\nlease_time = \"{LEASE}s\"\n"
+    );
+    let mut classes = String::new();
+    if profile == Profile::Policy {
+        subnet.push_str(&format!(
+            "min_lease_time = \"{LEAST_LEASE}s\"\nmax_lease_time = \"{LONGEST_LEASE}s\"\n[subnet.options]\n\
+             domain-search = [\"site.example\", \"lab.site.example\"]\n\
+             classless-static-routes = [{{ to = \"10.0.0.0/8\", via = \"192.0.2.50\" }}, {{ to = \"0.0.0.0/0\", via = \"{SERVER}\" }}]\n\
+             captive-portal = \"https://site.example/portal\"\nipv6-only-preferred = \"30m\"\n230 = \"text:{}\"\n",
+            String::from_utf8_lossy(&LONG_VALUE)
+        ));
+        subnet.push_str("[[subnet.reservation]]\nclient_id = \"00:63:61:6d:2d:37\"\naddress = \"192.0.2.11\"\nhost_name = \"cam-7\"\n");
+        classes
+            .push_str("[[class]]\nname = \"printers\"\nvendor_class = [\"printer:*\"]\noptions = { domain-name = \"printers.example\" }\n");
+        classes.push_str("[[class]]\nname = \"no-boot\"\nmac_prefix = [\"02:00:5e:ff\"]\nboot = false\n");
+    }
+    for (mac, address) in [RESERVED_OUTSIDE, RESERVED_INSIDE] {
+        subnet.push_str(&format!("[[subnet.reservation]]\nmac = \"{mac}\"\naddress = \"{address}\"\n"));
+    }
+    let mut relayed = String::new();
+    for second in [1, 2] {
+        relayed.push_str(&format!("[[subnet]]\nnetwork = \"10.{second}.0.0/24\"\npools = [\"10.{second}.0.100-10.{second}.0.199\"]\n"));
+        if second == 1 && profile == Profile::Policy {
+            relayed.push_str("[[subnet.reservation]]\ncircuit_id = \"text:port-7\"\naddress = \"10.1.0.17\"\n");
+        }
+    }
+    for second in 11..15 {
+        relayed.push_str(&format!("[[subnet]]\nnetwork = \"10.{second}.0.0/24\"\npools = [\"10.{second}.0.100-10.{second}.0.101\"]\n"));
+    }
+    format!("{interface}{dhcp}{subnet}{relayed}{classes}")
+}
