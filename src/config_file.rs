@@ -63,13 +63,19 @@ impl Source {
     /// An error about what stands on a line; otherwise as [`Source::error`].
     #[must_use]
     pub fn error_on_line(&self, line: u32, what: &str, hint: &str) -> Failure {
-        Failure::new(format!("{}:{line}: {what}", self.path.display())).hint(hint)
+        Failure::new(format!("{}: {what}", self.place_of_line(line))).hint(hint)
+    }
+
+    /// `file:line` of a line.
+    #[must_use]
+    pub fn place_of_line(&self, line: u32) -> String {
+        format!("{}:{line}", self.path.display())
     }
 
     /// `file:line` of a span.
     #[must_use]
     pub fn place(&self, span: &Range<usize>) -> String {
-        format!("{}:{}", self.path.display(), self.line(span))
+        self.place_of_line(self.line(span))
     }
 
     /// The line on which a span begins, from 1.

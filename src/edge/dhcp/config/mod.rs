@@ -31,6 +31,8 @@ pub struct DhcpConfig {
     /// The line of each interface, for what is said about it later.
     interface_lines: Vec<u32>,
     general: General,
+    /// The line of `conflict_probe` in `[dhcp]`.
+    conflict_probe_line: Option<u32>,
     classes: Vec<Class>,
     subnets: Vec<Subnet>,
     boot_files: GeneralBootFiles,

@@ -19,6 +19,17 @@ pub enum Origin {
     Line(u32),
 }
 
+impl Origin {
+    /// The line, when it stands on one.
+    #[must_use]
+    pub const fn line(self) -> Option<u32> {
+        match self {
+            Self::BuiltIn => None,
+            Self::Line(line) => Some(line),
+        }
+    }
+}
+
 /// A value, and where it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sourced<T> {

@@ -55,7 +55,9 @@ pub fn build(source: &Source, sections: &Sections<'_>) -> Result<DhcpConfig, Fai
     let classes = class::build_all(source, sections.classes, &subnets, &general)?;
     times::check(source, &general, &subnets, &classes)?;
     let boot_files = boot::general_files(source, sections.boot)?;
-    let mut config = DhcpConfig { interfaces, interface_lines, general, classes, subnets, boot_files, warnings: Vec::new() };
+    let conflict_probe_line = sections.dhcp.conflict_probe.as_ref().map(|flag| source.line(&flag.span()));
+    let mut config =
+        DhcpConfig { interfaces, interface_lines, general, conflict_probe_line, classes, subnets, boot_files, warnings: Vec::new() };
     config.warnings = super::warnings::find(source, &config);
     Ok(config)
 }

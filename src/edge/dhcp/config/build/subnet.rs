@@ -6,7 +6,7 @@ use super::level::{self, Level, set_short_form};
 use super::{pool, reservation, sourced};
 use crate::config_file::Source;
 use crate::edge::dhcp::config::option_value::is_domain;
-use crate::edge::dhcp::config::policy::{General, Origin};
+use crate::edge::dhcp::config::policy::General;
 use crate::edge::dhcp::config::section::SubnetSection;
 use crate::edge::dhcp::config::{Interface, Mode, Subnet};
 use crate::edge::dhcp::option;
@@ -77,12 +77,8 @@ pub(super) fn check_reachable(source: &Source, subnet: &Subnet, interfaces: &[In
     if relayed || interfaces.iter().any(serves) {
         return Ok(());
     }
-    let line = match subnet.network.origin {
-        Origin::Line(line) => line,
-        Origin::BuiltIn => 1,
-    };
     Err(source.error_on_line(
-        line,
+        subnet.network.origin.line().unwrap_or(1),
         &format!("nobody can ask for an address of subnet {network}: no interface is in it, and no relay of it may ask"),
         "add the address of its relay to `relays` of this subnet or of [dhcp], or an `[[interface]]` in it",
     ))

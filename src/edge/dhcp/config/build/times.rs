@@ -105,10 +105,7 @@ fn ordered(
             Origin::BuiltIn => format!("{value} (built in)"),
         }
     };
-    let line = [less.origin, more.origin].into_iter().filter_map(|origin| match origin {
-        Origin::Line(line) => Some(line),
-        Origin::BuiltIn => None,
-    });
+    let line = [less.origin, more.origin].into_iter().filter_map(Origin::line);
     let relation = if may_be_equal { "is more than" } else { "is not less than" };
     Err(source.error_on_line(
         line.max().unwrap_or(1),

@@ -1,3 +1,7 @@
+mod option_values;
+mod refused;
+mod unwise;
+
 use super::policy::{Limits, Origin};
 use super::*;
 use crate::config_file::Source;
@@ -190,7 +194,7 @@ fn every_key_is_read() {
 
 #[test]
 fn the_example_is_valid() {
-    let text = include_str!("../../../../config/edge.toml");
+    let text = include_str!("../../../../../config/edge.toml");
     let config = read(text).unwrap();
     assert!(!config.interfaces().is_empty() && !config.subnets().is_empty());
 }
