@@ -113,13 +113,14 @@ fn code(source: &Source, span: &Range<usize>, key: &str) -> Result<u8, Failure> 
     })
 }
 
-/// The name that shares the longest beginning or a whole word with the text.
+/// The name that begins alike, or the shortest one that has the text or a word of it as a word.
 fn similar(text: &str) -> Option<&'static str> {
     let text = text.replace('_', "-").to_ascii_lowercase();
     let shared = |name: &str| name.bytes().zip(text.bytes()).take_while(|(a, b)| a == b).count();
-    let best = option_table::KNOWN.iter().max_by_key(|known| shared(known.name))?;
-    let by_word = || option_table::KNOWN.iter().find(|known| known.name.split('-').any(|word| word.len() > 3 && text.contains(word)));
-    if shared(best.name) >= 4 { Some(best.name) } else { by_word().map(|known| known.name) }
+    let names = || option_table::KNOWN.iter().map(|known| known.name);
+    let by_beginning = names().max_by_key(|name| shared(name)).filter(|name| shared(name) >= 4);
+    let has_word = |name: &&str| name.split('-').any(|word| word.len() >= 3 && text.split('-').any(|wanted| wanted == word));
+    by_beginning.or_else(|| names().filter(has_word).min_by_key(|name| name.len()))
 }
 
 fn always(source: &Source, option: &Spanned<Value>) -> Result<Sourced<u8>, Failure> {

@@ -124,7 +124,7 @@ fn times_that_do_not_fit_together() {
         ),
         (
             "lease_time = \"20m\"\n[dhcp]\nrenewal_time = \"30m\"",
-            "8: `renewal_time` of 30m (line 10) is not less than `rebinding_time`",
+            "10: `renewal_time` of 30m (line 10) is not less than `rebinding_time`",
             "",
         ),
         ("[[class]]\nname = \"a\"\narch = [7]\nlease_time = \"2h\"\nmax_lease_time = \"1h\"", "12: `lease_time` of 2h (line 11)", ""),
@@ -155,7 +155,7 @@ fn names_that_nobody_knows() {
         ("always_send = [true]", "8: `always_send` holds true; it lists options by name or number", "always_send = ["),
         ("boot_files = { x65 = \"a\" }", "8: `x65` is not an architecture", "IANA"),
         ("boot_files = { x64-uefi = \"a\", 7 = \"b\" }", "8: architecture x64-uefi has a boot file already", "keep one"),
-        ("[boot.files]\nx64-uefi = \"a\"\n7 = \"b\"", "", "keep one"),
+        ("[boot.files]\nx64-uefi = \"a\"\n7 = \"b\"", "9: architecture x64-uefi has a boot file already (line 10)", "keep one"),
     ]);
 }
 

@@ -20,7 +20,7 @@ fn what_is_unwise_is_told_with_its_line() {
     let class = |name: &str, key: &str, says: &str| format!("[[class]]\nname = \"{name}\"\n{key}\n{says}\n");
     let cases = [
         ("lease_time = \"4m\"".to_owned(), "12: a lease of 4m is over before"),
-        ("[dhcp]\nmax_lease_time = \"30d\"".to_owned(), "13: a lease of 30d keeps the addresses"),
+        ("[dhcp]\nmax_lease_time = \"30d\"".to_owned(), "13: a lease of 30days keeps the addresses"),
         ("exclude = [\"192.0.2.105-192.0.2.199\"]".to_owned(), "6: subnet 192.0.2.0/24 has 5 addresses for machines without"),
         ("conflict_probe = false".to_owned(), "6: addresses of subnet 192.0.2.0/24 are given out without a look"),
         ("[dhcp]\nconflict_probe = false".to_owned(), "13: addresses are given out without a look"),
