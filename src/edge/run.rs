@@ -46,6 +46,9 @@ pub async fn run(config: EdgeConfig) -> Result<()> {
     if addresses.is_empty() {
         return Err(no_interface());
     }
+    for warning in config.dhcp.warnings() {
+        tracing::warn!(hint = warning.hint, "{}: {}", warning.place, warning.what);
+    }
     let state = StateDir::open(&config.state_dir)?;
     let _lock = state.lock()?;
     let identity = state.identity()?.ok_or_else(not_joined)?;

@@ -19,6 +19,9 @@ use crate::pki::certificate::Validity;
 pub(super) async fn check(path: &Path) -> Result<()> {
     let config = EdgeConfig::load(path)?;
     say(&format!("ok: configuration `{}`", path.display()))?;
+    for warning in config.dhcp.warnings() {
+        say(&warning.to_string())?;
+    }
     let mut findings = Findings::default();
     let running = StateDir::existing(&config.state_dir).ok().flatten().is_some_and(|state| state.is_locked());
     if running {

@@ -4,6 +4,7 @@
 //! construction.
 
 mod build;
+mod difference;
 mod network;
 pub mod option_table;
 mod option_value;
@@ -14,9 +15,11 @@ mod value;
 mod warnings;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::Ipv4Addr;
 
 pub use build::build;
+pub use difference::Change;
 pub use network::{Ipv4Network, NetworkError};
 pub use option_value::in_words;
 pub use section::{BootSection, ClassSection, DhcpSection, InterfaceSection, Sections, SubnetSection};
@@ -48,6 +51,12 @@ pub struct Warning {
     pub what: String,
     /// What to do about it.
     pub hint: String,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "warning: {}: {}\nhint: {}", self.place, self.what, self.hint)
+    }
 }
 
 /// What is done on an interface that is not off.

@@ -54,6 +54,9 @@ pub struct LeaseTimes {
     pub rebinding: Option<Sourced<u32>>,
 }
 
+/// Boot files by architecture; `None` for no boot file.
+pub type ArchFiles = Vec<(ClientArch, Sourced<Option<String>>)>;
+
 /// What one level of the configuration (`[dhcp]`, a subnet, a class, a reservation) says. The first of reservation, class,
 /// subnet and `[dhcp]` that says something about a thing decides it.
 #[derive(Clone, Debug, Default)]
@@ -69,8 +72,8 @@ pub struct Policy {
     pub rapid_commit: Option<Sourced<bool>>,
     /// Whether machines may boot from the network.
     pub boot: Option<Sourced<bool>>,
-    /// Boot files that differ from the general ones, by architecture; `None` for no boot file.
-    pub boot_files: Vec<(ClientArch, Sourced<Option<String>>)>,
+    /// Boot files that differ from the general ones.
+    pub boot_files: ArchFiles,
 }
 
 /// `[dhcp.limits]`: what a box does at most.

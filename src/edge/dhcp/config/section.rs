@@ -37,6 +37,9 @@ pub enum InterfaceMode {
     Off,
 }
 
+/// A list with its place, each item with its own.
+type SpannedList<T> = Spanned<Vec<Spanned<T>>>;
+
 /// Options by name or number.
 pub(super) type OptionTable = BTreeMap<Spanned<String>, Spanned<Value>>;
 
@@ -145,16 +148,16 @@ pub struct ClassSection {
     /// What `explain` and the log call it.
     pub name: Spanned<String>,
     /// Architectures (option 93), by name or number.
-    pub arch: Option<Spanned<Vec<Spanned<Value>>>>,
+    pub arch: Option<SpannedList<Value>>,
     /// Vendor class identifiers (option 60); a `*` at the end stands for anything.
-    pub vendor_class: Option<Spanned<Vec<Spanned<String>>>>,
+    pub vendor_class: Option<SpannedList<String>>,
     /// User classes (option 77), likewise.
-    pub user_class: Option<Spanned<Vec<Spanned<String>>>>,
+    pub user_class: Option<SpannedList<String>>,
     /// First octets of the hardware address.
-    pub mac_prefix: Option<Spanned<Vec<Spanned<String>>>>,
+    pub mac_prefix: Option<SpannedList<String>>,
     /// Relays (`giaddr`): addresses and networks.
     #[serde(default, deserialize_with = "optional_list_from_text")]
-    pub relay: Option<Spanned<Vec<Spanned<AddressOrNetwork>>>>,
+    pub relay: Option<SpannedList<AddressOrNetwork>>,
 }
 }
 
@@ -269,7 +272,7 @@ where
     Vec::<Spanned<Text<T>>>::deserialize(deserializer).map(|list| list.into_iter().map(unwrap_text).collect())
 }
 
-fn optional_list_from_text<'de, D, T>(deserializer: D) -> Result<Option<Spanned<Vec<Spanned<T>>>>, D::Error>
+fn optional_list_from_text<'de, D, T>(deserializer: D) -> Result<Option<SpannedList<T>>, D::Error>
 where
     D: Deserializer<'de>,
     T: std::str::FromStr<Err: std::fmt::Display>,

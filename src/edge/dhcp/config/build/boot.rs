@@ -2,7 +2,7 @@ use std::ops::Range;
 
 use super::sourced;
 use crate::config_file::Source;
-use crate::edge::dhcp::config::policy::{GeneralBootFiles, Sourced};
+use crate::edge::dhcp::config::policy::{ArchFiles, GeneralBootFiles};
 use crate::edge::dhcp::config::section::{BootFileTable, BootSection};
 use crate::failure::Failure;
 use crate::wire::ClientArch;
@@ -24,8 +24,8 @@ pub(super) fn general_files(source: &Source, boot: &BootSection) -> Result<Gener
 }
 
 /// `boot_files` of a subnet, class or reservation.
-pub(super) fn level_files(source: &Source, table: &BootFileTable) -> Result<Vec<(ClientArch, Sourced<Option<String>>)>, Failure> {
-    let mut files: Vec<(ClientArch, Sourced<Option<String>>)> = Vec::new();
+pub(super) fn level_files(source: &Source, table: &BootFileTable) -> Result<ArchFiles, Failure> {
+    let mut files = ArchFiles::new();
     for (key, file) in table {
         let arch = arch(source, &key.span(), key.get_ref())?;
         check_file(source, &file.span(), file.get_ref())?;

@@ -1,3 +1,4 @@
+mod differences;
 mod option_values;
 mod refused;
 mod unwise;
