@@ -68,23 +68,24 @@ pub fn write_completions(mut command: Command, shell: Shell) -> Result<(), Failu
     write_all(&script)
 }
 
-/// Writes the man page of `command`, in roff; subcommands are described in the page of their parent.
+/// Writes the man page of `command`, in roff; subcommands, and theirs, are described behind it.
 ///
 /// # Errors
 /// When standard output is closed or full.
 pub fn write_man_page(command: Command) -> Result<(), Failure> {
     let mut page = Vec::new();
-    let subcommands: Vec<Command> = command.get_subcommands().cloned().collect();
     let name = command.get_name().to_owned();
-    clap_mangen::Man::new(command).render(&mut page).map_err(|error| Failure::new("cannot render the man page").cause(&error))?;
-    for subcommand in subcommands {
-        let title = format!("{name}-{}", subcommand.get_name());
-        clap_mangen::Man::new(subcommand)
-            .title(title)
-            .render(&mut page)
-            .map_err(|error| Failure::new("cannot render the man page").cause(&error))?;
-    }
+    render_man_page(&mut page, name, command).map_err(|error| Failure::new("cannot render the man page").cause(&error))?;
     write_all(&page)
+}
+
+fn render_man_page(page: &mut Vec<u8>, title: String, command: Command) -> io::Result<()> {
+    let subcommands: Vec<Command> = command.get_subcommands().cloned().collect();
+    clap_mangen::Man::new(command).title(title.clone()).render(page)?;
+    subcommands.into_iter().try_for_each(|subcommand| {
+        let title = format!("{title}-{}", subcommand.get_name());
+        render_man_page(page, title, subcommand)
+    })
 }
 
 fn write_all(bytes: &[u8]) -> Result<(), Failure> {

@@ -4,7 +4,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output};
+use std::thread::sleep;
+use std::time::Duration;
 
 use fairlead::clock::Timestamp;
 use fairlead::edge::identity::{Identity, Parts};
@@ -12,6 +14,8 @@ use fairlead::edge::state::StateDir;
 use fairlead::pki::request::{TicketKey, TlsKey};
 use fairlead::secret::Secret;
 use fairlead::wire::{Digest, JoinToken};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// A folder with a configuration and a state folder, removed at the end of the test.
 struct Edge {
@@ -266,4 +270,194 @@ fn check_tells_what_is_in_order_and_what_is_not() {
     let (_, out, _) = edge.run(&["check"]);
     assert!(out.contains("\nok: certificate until ") && out.contains("(9 days 23 hours left)"), "{out}");
     assert!(out.contains("\nnote: no settings yet: `fairlead-edge run` fetches them"), "{out}");
+}
+
+const WITH_A_SUBNET: &str = "[[interface]]\nname = \"fl-none0\"\nmode = \"server\"\naddress = \"192.0.2.1\"\n\
+    [[subnet]]\nnetwork = \"192.0.2.0/24\"\npools = [\"192.0.2.100-192.0.2.199\"]\n";
+
+/// Until 2100; the last line frees what the first leased.
+const KEA_LEASES: &str = "address,hwaddr,client_id,valid_lifetime,expire,subnet_id,fqdn_fwd,fqdn_rev,hostname,state,user_context\n\
+    192.0.2.100,52:54:00:00:00:64,01:52:54:00:00:00:64,3600,4102444800,1,0,0,,0,\n\
+    192.0.2.101,52:54:00:00:00:65,ff:00:11:22:33:00:01,3600,4102444800,1,0,0,node-65,0,\n\
+    192.0.2.102,52:54:00:00:00:66,,3600,4102444800,1,0,0,,0,\n\
+    192.0.2.103,52:54:00:00:00:67,,3600,1700000000,1,0,0,,0,\n\
+    198.51.100.7,52:54:00:00:00:07,,3600,4102444800,2,0,0,,0,\n\
+    192.0.2.100,52:54:00:00:00:64,01:52:54:00:00:00:64,0,4102444800,1,0,0,,0,\n";
+
+#[test]
+fn leases_of_kea_are_taken_over_listed_shown_and_released() {
+    let edge = Edge::new("lease", WITH_A_SUBNET);
+    fs::write(edge.path("kea.csv"), KEA_LEASES).unwrap();
+    let file = edge.path("kea.csv").display().to_string();
+    assert_eq!(edge.run(&["lease", "list"]), (0, "no leases\n".to_owned(), String::new()));
+    let import = ["lease", "import", "--from", "kea-csv", &file];
+    let left_out = "left out: FOLDER/kea.csv:2: 192.0.2.100: a later entry of the address counts\n\
+        left out: FOLDER/kea.csv:5: 192.0.2.103: the lease is over\n\
+        left out: FOLDER/kea.csv:7: 192.0.2.100: the lease is over\n\
+        left out: FOLDER/kea.csv:6: 198.51.100.7: the address is outside of every `[[subnet]]` of edge.toml\n";
+    let dry = edge.run(&[import.as_slice(), &["--dry-run"]].concat());
+    assert_eq!(dry, (0, format!("{left_out}2 leases would be taken over; nothing was written; 4 entries left out\n"), String::new()));
+    assert_eq!(edge.run(&["lease", "list"]).1, "no leases\n");
+    assert_eq!(edge.run(&import), (0, format!("{left_out}2 leases are taken over; 4 entries left out\n"), String::new()));
+    let list = "ADDRESS      STATE   UNTIL                 HARDWARE           HOST NAME  CLIENT\n\
+        192.0.2.101  active  2100-01-01T00:00:00Z  52:54:00:00:00:65  node-65    ff001122330001\n\
+        192.0.2.102  active  2100-01-01T00:00:00Z  52:54:00:00:00:66\n";
+    assert_eq!(edge.run(&["lease", "list"]), (0, list.to_owned(), String::new()));
+    let show = "address           192.0.2.101\nstate             active\nhardware          52:54:00:00:00:65\nclient id         ff001122330001\n\
+        host name         node-65\nleased or renewed 2099-12-31T23:00:00Z\nuntil             2100-01-01T00:00:00Z\n";
+    for what in ["192.0.2.101", "52:54:00:00:00:65", "52-54-00-00-00-65", "ff001122330001"] {
+        assert_eq!(edge.run(&["lease", "show", what]), (0, show.to_owned(), String::new()));
+    }
+    // The same again changes nothing.
+    let (_, again, _) = edge.run(&import);
+    assert!(
+        again.contains("kea.csv:3: 192.0.2.101: the client has it here already") && again.contains("\n0 leases are taken over; 6 entries"),
+        "{again}"
+    );
+    let (code, released, _) = edge.run(&["lease", "release", "192.0.2.101"]);
+    assert_eq!(
+        (code, released.as_str()),
+        (0, "192.0.2.101 is free now; it was active, of 52:54:00:00:00:65, until 2100-01-01T00:00:00Z\n")
+    );
+    let (_, csv, _) =
+        edge.run(&["lease", "list", "--csv", "--state", "released", "--subnet", "192.0.2.0/25", "--mac", "52:54:00:00:00:65"]);
+    assert!(
+        csv.starts_with("address,state,") && csv.contains("\n192.0.2.101,released,1,52:54:00:00:00:65,ff001122330001,node-65,"),
+        "{csv}"
+    );
+    assert_eq!(csv.lines().count(), 2);
+    // What one box exports, another takes.
+    let (_, json, _) = edge.run(&["lease", "export", "--format", "json"]);
+    assert_eq!(json.lines().count(), 4, "{json}");
+    let other = Edge::new("lease-other", WITH_A_SUBNET);
+    fs::write(other.path("leases.json"), json).unwrap();
+    let (_, out, _) = other.run(&["lease", "import", "--from", "json", &other.path("leases.json").display().to_string()]);
+    assert_eq!(out, "left out: FOLDER/leases.json:2: 192.0.2.101: the lease is over\n1 leases are taken over; 1 entries left out\n");
+}
+
+#[test]
+fn a_lease_file_that_is_not_understood_changes_nothing_and_says_where() {
+    let edge = Edge::new("lease-bad", WITH_A_SUBNET);
+    let good = edge.path("good.csv").display().to_string();
+    let bad = edge.path("bad.csv").display().to_string();
+    fs::write(&good, KEA_LEASES).unwrap();
+    fs::write(&bad, format!("{KEA_LEASES}192.0.2.1,oops\n")).unwrap();
+    edge.refuses(
+        &["lease", "import", "--from", "kea-csv", &good, &bad],
+        "error: cannot understand `FOLDER/bad.csv`\n  caused by: line 8: 2 fields where the header names 11\n\
+         hint: nothing was taken over; put the line right or take it out, and see that `--from` names the right kind of file",
+    );
+    assert_eq!(edge.run(&["lease", "list"]).1, "no leases\n");
+    edge.refuses(
+        &["lease", "release", "192.0.2.100"],
+        "error: 192.0.2.100 has no lease\nhint: `fairlead-edge lease list` shows those there are",
+    );
+    edge.refuses(
+        &["lease", "show", "me"],
+        "error: `me` is no address, hardware address or client identifier\nhint: for example 192.0.2.117, 52:54:00:12:34:56 or 01525400123456",
+    );
+    edge.refuses(
+        &["lease", "show", "192.0.2.100"],
+        "error: nothing is known of `192.0.2.100`\nhint: `fairlead-edge lease list` shows all leases",
+    );
+    // A server that does not listen, as one that is just starting.
+    let _held = edge.state().lock().unwrap();
+    edge.refuses(
+        &["lease", "import", "--from", "kea-csv", &good],
+        "error: another fairlead-edge uses the state folder `FOLDER/state`\nhint: stop the other one first (`systemctl stop fairlead-edge`, or end its process)",
+    );
+}
+
+#[test]
+fn status_of_a_box_that_does_not_run_is_told() {
+    let edge = Edge::new("status", WITH_A_SUBNET);
+    edge.refuses(
+        &["status"],
+        "error: no fairlead-edge runs with the state folder `FOLDER/state`\n\
+         hint: start it (`systemctl start fairlead-edge`), or name its configuration with `--config`",
+    );
+}
+
+/// A box that runs in a network namespace of its own, stopped when it is dropped.
+struct Running(Child);
+
+impl Running {
+    fn start(edge: &Edge) -> Self {
+        let script = "ip link add fl-none0 type veth peer name fl-none1 && ip link set fl-none1 up && ip addr add 192.0.2.1/24 dev fl-none0 && ip link set fl-none0 up && exec \"$0\" run";
+        let mut command = Command::new("unshare");
+        command.args(["--map-root-user", "--net", "sh", "-c", script, env!("CARGO_BIN_EXE_fairlead-edge")]);
+        command.env("FAIRLEAD_EDGE_CONFIG", edge.path("edge.toml")).env("FAIRLEAD_LOG", "info");
+        command.stderr(fs::File::create(edge.path("log")).unwrap());
+        let mut running = Self(command.spawn().unwrap());
+        for _ in 0..300 {
+            let ended = running.0.try_wait().unwrap();
+            assert!(ended.is_none(), "{}", fs::read_to_string(edge.path("log")).unwrap());
+            if edge.run(&["status"]).0 == 0 {
+                return running;
+            }
+            sleep(Duration::from_millis(100));
+        }
+        assert_eq!(fs::read_to_string(edge.path("log")).unwrap(), "", "it does not answer");
+        running
+    }
+
+    fn stop(mut self) {
+        kill(Pid::from_raw(self.0.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+        assert!(self.0.wait().unwrap().success());
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+#[test]
+fn commands_change_leases_through_the_box_that_runs() {
+    let edge = Edge::new("control", WITH_A_SUBNET).with_identity(30);
+    fs::write(edge.path("kea.csv"), KEA_LEASES).unwrap();
+    let file = edge.path("kea.csv").display().to_string();
+    let running = Running::start(&edge);
+    let (_, status, _) = edge.run(&["status"]);
+    assert!(status.contains("\nsubnet 192.0.2.0/24: 0 leases of 100 addresses in pools; "), "{status}");
+    let (_, out, error) = edge.run(&["lease", "import", "--from", "kea-csv", &file]);
+    assert!(out.ends_with("\n2 leases are taken over; 4 entries left out\n"), "{out}{error}");
+    // They are on the disk, and the server knows them.
+    assert_eq!(edge.run(&["lease", "list"]).1.lines().count(), 3);
+    let (_, status, _) = edge.run(&["status", "--json"]);
+    assert!(status.contains("\"active\":2,"), "{status}");
+    let (_, out, error) = edge.run(&["lease", "release", "192.0.2.101"]);
+    assert!(out.starts_with("192.0.2.101 is free now; it was active, of 52:54:00:00:00:65"), "{out}{error}");
+    edge.refuses(
+        &["lease", "release", "192.0.2.150"],
+        "error: 192.0.2.150 has no lease\nhint: `fairlead-edge lease list` shows those there are",
+    );
+    running.stop();
+    assert!(!edge.path("state/control.sock").exists());
+    let (_, list, _) = edge.run(&["lease", "list"]);
+    assert!(list.contains("192.0.2.101  released") && list.contains("192.0.2.102  active"), "{list}");
+    // And back in the server after its start.
+    let running = Running::start(&edge);
+    let (_, status, _) = edge.run(&["status", "--json"]);
+    assert!(status.contains("\"active\":1,") && status.contains("\"released\":1,"), "{status}");
+    running.stop();
+}
+
+#[test]
+fn every_lease_command_has_examples_in_its_help() {
+    let edge = Edge::new("lease-help", WITH_A_SUBNET);
+    for command in [&["lease", "--help"][..], &["lease", "list", "--help"], &["lease", "show", "--help"], &["lease", "release", "--help"]] {
+        assert!(edge.run(command).1.contains("Example"), "{command:?}");
+    }
+    let (_, help, _) = edge.run(&["lease", "import", "--help"]);
+    for word in ["kea-csv", "isc", "dnsmasq", "json", "csv", "--dry-run", "Examples:"] {
+        assert!(help.contains(word), "{help}");
+    }
+    let (_, page, _) = edge.run(&["man"]);
+    assert!(
+        page.contains("fairlead\\-edge\\-lease\\-import") || page.contains("fairlead-edge-lease-import"),
+        "the man page has no lease import"
+    );
 }

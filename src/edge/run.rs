@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 
 use super::boot_files::{BootFile, BootFiles};
 use super::config::EdgeConfig;
+use super::control::{self, ControlSocket, Desk};
 use super::dhcp::BootSettings;
 use super::dhcp::server::Server as DhcpServer;
 use super::endpoint::Endpoint;
@@ -82,6 +83,8 @@ pub async fn run(config: EdgeConfig) -> Result<()> {
 
     let (reports, queue) = reports::queue();
     let dhcp = DhcpServer::bind(config.dhcp, &state.folder("leases")?)?;
+    let control = ControlSocket::bind(&state.path().join(control::SOCKET))?;
+    let desk = Arc::new(Desk::new(dhcp.handle()));
     let served = Arc::new(ServedReports::new(dhcp.handle(), reports.clone()));
     let endpoints = |port| -> Vec<Endpoint> {
         let endpoint =
@@ -108,6 +111,11 @@ pub async fn run(config: EdgeConfig) -> Result<()> {
     servers.spawn(dhcp.run(boot_changes, reports.sender(), stopping.clone()));
     servers.spawn(tftp.run(stopped(stopping.clone())));
     servers.spawn(http.run(stopped(stopping.clone())));
+    let control_stopped = stopped(stopping.clone());
+    servers.spawn(async move {
+        control.serve(desk, control_stopped).await;
+        Ok(())
+    });
     let (stop_spool, spool_stopping) = watch::channel(false);
     let spool = tokio::spawn(reports::follow(Arc::clone(&uplink), spool, queue, stopped(spool_stopping)));
     let mut uplinks = JoinSet::new();

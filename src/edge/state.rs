@@ -8,6 +8,7 @@
 //! | `firmware/` | firmware files by their SHA-256 |
 //! | `spool/` | reports that the cloud does not have yet |
 //! | `leases/` | leases |
+//! | `control.sock` | where commands speak with the program that runs |
 //! | `lock` | held by the program that uses the folder |
 
 use std::error::Error;

@@ -2,6 +2,9 @@
 
 mod check;
 mod join;
+mod lease;
+mod lease_change;
+mod status;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -53,6 +56,10 @@ enum Command {
     Check,
     /// Serve the site until SIGTERM or SIGINT
     Run,
+    /// Say how the running box is: its subnets, their leases, what was not answered
+    Status(status::StatusArguments),
+    /// Look at leases, free them, take them over from another server
+    Lease(lease::LeaseArguments),
     /// Write a completion script for a shell to standard output
     Completions {
         /// The shell
@@ -72,6 +79,8 @@ impl EdgeArguments {
         match command {
             Command::Join(arguments) => in_runtime(join::join(arguments, global.load()?)),
             Command::Check => in_runtime(check::check(&global.config)),
+            Command::Status(arguments) => status::run(&arguments, &global.load()?),
+            Command::Lease(arguments) => lease::run(arguments, &global.load()?),
             Command::Run => in_runtime(run(global.load()?)),
             Command::Completions { shell } => command_line::write_completions(Self::command(), shell),
             Command::Man => command_line::write_man_page(Self::command()),

@@ -3,9 +3,11 @@
 //!
 //! - [`Request`] and [`Answer`] are what is said.
 //! - [`ControlSocket`] is the box's side: it hands each request to a [`Handler`].
+//! - [`Desk`] is that handler.
 //! - [`Client`] is the commands' side.
 
 mod client;
+mod desk;
 mod server;
 
 use std::collections::BTreeMap;
@@ -14,6 +16,8 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 pub use self::client::{Client, ControlError};
+pub use self::desk::Desk;
+pub(crate) use self::desk::no_lease;
 pub use self::server::ControlSocket;
 use crate::clock::Timestamp;
 use crate::edge::lease::{LeaseEntry, Refused};
@@ -67,6 +71,18 @@ pub enum Answer {
     Imported(Imported),
     /// To any request: it was not done, and why.
     Failed(Failure),
+}
+
+impl Answer {
+    /// What to tell when this is not the answer to what was asked.
+    #[must_use]
+    pub fn unexpected(self) -> Failure {
+        match self {
+            Self::Failed(failure) => failure,
+            _ => Failure::new("the running fairlead-edge answered something else than it was asked")
+                .hint("it may be of another version: restart it"),
+        }
+    }
 }
 
 /// How the box is.

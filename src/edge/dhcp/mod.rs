@@ -9,6 +9,7 @@
 //! - [`config`] is the part of `edge.toml` that is about all this.
 
 mod action;
+mod administration;
 mod boot_attempt;
 mod boot_file;
 mod boot_settings;

@@ -145,7 +145,8 @@ fn with_colons(octets: &[u8]) -> String {
 }
 
 /// Reads octets in hexadecimal, with colons between them or without.
-fn octets(text: &str) -> Option<Vec<u8>> {
+#[must_use]
+pub fn octets_of_text(text: &str) -> Option<Vec<u8>> {
     if text.contains(':') {
         // Some write an octet below 16 with one digit.
         return text.split(':').map(|octet| is_hexadecimal(octet).then(|| u8::from_str_radix(octet, 16).ok())?).collect();
@@ -159,12 +160,12 @@ fn is_hexadecimal(octet: &str) -> bool {
 
 /// Reads a hardware address; nothing is one of no octets.
 pub(super) fn hardware(kind: u8, text: &str) -> Result<HardwareAddress, EntryError> {
-    octets(text).and_then(|octets| HardwareAddress::new(kind, &octets)).ok_or_else(|| EntryError::Hardware(shortened(text)))
+    octets_of_text(text).and_then(|octets| HardwareAddress::new(kind, &octets)).ok_or_else(|| EntryError::Hardware(shortened(text)))
 }
 
 /// Reads a client identifier.
 pub(super) fn client_id(text: &str) -> Result<ClientId, EntryError> {
-    octets(text).and_then(|octets| ClientId::from_option(&octets)).ok_or_else(|| EntryError::Client(shortened(text)))
+    octets_of_text(text).and_then(|octets| ClientId::from_option(&octets)).ok_or_else(|| EntryError::Client(shortened(text)))
 }
 
 fn timestamp(text: &str) -> Result<Timestamp, EntryError> {

@@ -14,7 +14,7 @@ mod record;
 mod table;
 
 pub use client_id::ClientId;
-pub use entry::{EntryError, EntryState, LeaseEntry, Refused};
+pub use entry::{EntryError, EntryState, LeaseEntry, Refused, octets_of_text};
 pub use journal::{Journal, JournalError, RecordBatch};
 pub use range::{AddressRange, RangeError};
 pub use record::{HardwareAddress, LeaseRecord, LeaseState, host_name};

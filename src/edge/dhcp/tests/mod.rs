@@ -1,3 +1,4 @@
+mod administration;
 mod captures;
 mod durability;
 mod mutation;
