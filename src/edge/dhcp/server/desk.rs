@@ -25,9 +25,12 @@ pub(super) trait Disk {
     fn submit(&mut self, batch: BatchId, records: RecordBatch);
 }
 
+/// Changes leases between two datagrams; what it says is done as if a datagram had led to it.
+pub(super) type ChangeLeases = Box<dyn FnOnce(&mut Engine, Timestamp) -> Vec<Action> + Send>;
+
 /// Asks for a change of the leases that is no datagram's doing, and hears when it is on the disk.
 pub(super) struct Change {
-    pub(super) change: Box<dyn FnOnce(&mut Engine, Timestamp) -> Vec<Action> + Send>,
+    pub(super) change: ChangeLeases,
     pub(super) done: oneshot::Sender<Outcome>,
 }
 

@@ -97,7 +97,7 @@ impl Port {
                 Err(error) => {
                     outgoing_frames.pop_front();
                     trouble.tell(|more| {
-                        tracing::warn!(interface = name, port = number, more, "cannot send a DHCP answer as a frame: {error}")
+                        tracing::warn!(interface = name, port = number, more, "cannot send a DHCP answer as a frame: {error}");
                     });
                 }
             }

@@ -49,8 +49,13 @@ impl Medium for File {
     }
 
     fn make_room(&mut self, length: u64) -> io::Result<()> {
-        let length = i64::try_from(length).map_err(|_| io::ErrorKind::FileTooLarge)?;
-        fallocate(self, FallocateFlags::empty(), 0, length).map_err(Errno::into)
+        let written = self.metadata()?.len();
+        let signed = i64::try_from(length).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        fallocate(&*self, FallocateFlags::empty(), 0, signed).map_err(Errno::from)?;
+        // What is reserved and never written is a change of the file's map at its first write, for which a sync waits until the file
+        // system's own journal is on the disk, with all that other programs have written by then.
+        let zeros = vec![0; usize::try_from(length.saturating_sub(written)).map_err(|_| io::ErrorKind::FileTooLarge)?];
+        self.write_all_at(&zeros, written)
     }
 }
 
