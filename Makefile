@@ -15,14 +15,18 @@ export FIRMWARE ?= uefi
 export MODE ?= server
 export KEEP ?= 0
 
+# Of the benchmark: which figures, by the beginnings of their names (all), and whether to be short.
+FIGURES ?=
+export QUICK ?= 0
+
 , := ,
 step = @printf '\n==> %s\n' "$(1)"
 
 .NOTPARALLEL:
-.PHONY: help demo build test check install-build install-check install-lab format lint lint-scripts dependencies unit whole
+.PHONY: help demo build test check bench-dhcp install-build install-check install-lab format lint lint-scripts dependencies unit whole
 
 help: ## Say what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: install-lab ## Boot a machine with an empty disk over the network: NODES=3 FIRMWARE=uefi|bios|http MODE=server|proxy KEEP=1
 	$(call step,build$(,) some minutes the first time)
@@ -37,6 +41,12 @@ build: install-build ## Build the two programs into target/release
 check: install-check format lint-scripts dependencies lint unit ## Format, lints, dependencies and unit tests
 
 test: install-check install-lab check whole ## Everything
+
+bench-dhcp: install-lab ## Measure DHCP beside Kea and dnsmasq: QUICK=1, FIGURES="exchanges p99"
+	$(call step,build$(,) some minutes the first time)
+	@$(cargo) bench --locked --no-run --quiet --bench dhcp
+	$(call step,DHCP$(,) some ten minutes)
+	@$(cargo) bench --locked --quiet --bench dhcp -- $(FIGURES)
 
 install-build:
 	$(call step,what building needs)

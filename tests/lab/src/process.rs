@@ -62,6 +62,12 @@ impl Daemon {
         Ok(Self { name: name.to_owned(), child, log: LogFile::new(log) })
     }
 
+    /// The number of its process.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its log.
     pub fn log(&self) -> &LogFile {
         &self.log
