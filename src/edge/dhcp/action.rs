@@ -1,7 +1,7 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use super::message::Malformed;
-use super::reply::Reply;
+use super::observe_mode::Observation;
 use crate::edge::lease::LeaseRecord;
 use crate::wire::uplink::SiteEvent;
 use crate::wire::{BootId, MacAddr, Nonce};
@@ -43,6 +43,8 @@ pub enum Action {
     Report(SiteEvent),
     /// Nothing is answered, for this reason. To be counted.
     Drop(DropReason),
+    /// Nothing is sent on this interface: tell what a server would have done. Only in [`Mode::Observe`](super::config::Mode::Observe).
+    Observed(Observation),
 }
 
 /// A datagram to send.
@@ -85,7 +87,6 @@ pub struct Commit {
 /// The acknowledgement that waits for a record.
 #[derive(Debug)]
 pub(super) struct Promise {
-    pub(super) reply: Reply,
     pub(super) outgoing: Outgoing,
     pub(super) reports: Vec<SiteEvent>,
 }
@@ -115,6 +116,12 @@ pub enum DropReason {
     /// A relay stands on a subnet that is not configured.
     #[error("relayed from a subnet that is not configured")]
     UnknownRelay,
+    /// No subnet is configured where the client is, or where it or its relay says that it is.
+    #[error("no subnet is configured where the client is")]
+    UnknownSubnet,
+    /// The client sent more than `limits.client_rate` allows.
+    #[error("more datagrams from this client than the limit allows")]
+    TooManyRequests,
     /// No address of the subnet is free for the client.
     #[error("no free address: all addresses of the pools are leased, on offer or in quarantine")]
     NoFreeAddress,
@@ -139,6 +146,9 @@ pub enum DropReason {
     /// This program broke down over it.
     #[error("a fault of this program")]
     Fault,
+    /// The machine may not boot from the network: `boot = false`.
+    #[error("the machine may not boot from the network")]
+    MayNotBoot,
     /// There is no boot file for this client: unknown architecture, or the cloud was never reached.
     #[error("no boot file for this client")]
     NoBootFile,

@@ -24,19 +24,50 @@ struct Attempt {
     /// The transaction that began it: firmware repeats its DISCOVER under the same one.
     xid: u32,
     last_seen: Timestamp,
+    /// Since when, and how often, the machine was named a boot file while it was an iPXE that can't go on to the cloud. It outlives
+    /// the boot: each round of a loop looks like a new one.
+    stuck: (Timestamp, u8),
 }
+
+/// An iPXE that can't go on to the cloud loads the box's own, which can. When the operator's file is another such iPXE, each loads
+/// the next without end: so it is named only so often in this time. A machine that fails and starts again by itself is not kept from
+/// booting by it for long.
+const STUCK_LIMIT: u8 = 12;
+const STUCK_WINDOW: Duration = Duration::from_secs(300);
 
 impl BootAttempts {
     /// A firmware's DISCOVER: a new boot, unless it repeats the one that began the present boot.
     pub(super) fn begin(&mut self, now: Timestamp, mac: MacAddr, xid: u32, fresh: BootId) -> BootId {
         let repeated = self.current(now, mac).filter(|attempt| attempt.xid == xid);
-        self.see(now, mac, repeated.unwrap_or(Attempt { boot: fresh, xid, last_seen: now }))
+        self.see(now, mac, repeated.unwrap_or(Attempt { boot: fresh, xid, last_seen: now, stuck: self.stuck(now, mac) }))
     }
 
     /// Any other message of a machine that boots: its present boot, or a new one when none is known.
     pub(super) fn continue_or_begin(&mut self, now: Timestamp, mac: MacAddr, xid: u32, fresh: BootId) -> BootId {
         let current = self.current(now, mac);
-        self.see(now, mac, current.unwrap_or(Attempt { boot: fresh, xid, last_seen: now }))
+        self.see(now, mac, current.unwrap_or(Attempt { boot: fresh, xid, last_seen: now, stuck: self.stuck(now, mac) }))
+    }
+
+    /// Counts that the machine is named a boot file as an iPXE that can't go on, and says whether that would be a loop.
+    pub(super) fn is_looping(&mut self, now: Timestamp, mac: MacAddr) -> bool {
+        let (since, count) = self.stuck(now, mac);
+        let count = count.saturating_add(1);
+        if let Some(attempt) = self.attempts.get_mut(&mac) {
+            attempt.stuck = (since, count);
+        }
+        count > STUCK_LIMIT
+    }
+
+    /// The machine has come to an iPXE that can go on.
+    pub(super) fn is_through(&mut self, mac: MacAddr) {
+        if let Some(attempt) = self.attempts.get_mut(&mac) {
+            attempt.stuck = Default::default();
+        }
+    }
+
+    fn stuck(&self, now: Timestamp, mac: MacAddr) -> (Timestamp, u8) {
+        let known = self.attempts.get(&mac).map(|attempt| attempt.stuck);
+        known.filter(|(since, _)| now.since(*since) < STUCK_WINDOW).unwrap_or((now, 0))
     }
 
     /// The boot that the machine is in, if it is in one.

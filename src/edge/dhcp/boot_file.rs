@@ -2,13 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use super::boot_settings::BootSettings;
 use super::client::{Client, Stage};
+use super::config::policy::Origin;
+use super::engine::Exchange;
+use super::explain::{Level, NoBootReason, Source, Step};
+use super::levels::Levels;
 use super::message::Request;
 use super::option;
 use super::reply::{Reply, fits_file_field};
-use crate::wire::{ClientArch, private_option};
+use crate::clock::Timestamp;
+use crate::wire::{BootId, ClientArch, MacAddr, Nonce, SystemUuid, private_option};
 
 /// The boot file of each architecture: a name on the box's TFTP and HTTP servers, or a whole URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +24,8 @@ pub struct BootFiles(BTreeMap<ClientArch, String>);
 const SCRIPT: &str = "autoexec.ipxe";
 
 impl Default for BootFiles {
-    /// The files of Debian's iPXE package. Architectures that are not here get an address and no boot file.
+    /// The files of Debian's iPXE package, as far as the box has them. All other architectures of IANA's list get an address and no
+    /// boot file: nothing that a box serves could run there.
     fn default() -> Self {
         let files = [
             (ClientArch::X86_BIOS, "undionly.kpxe"),
@@ -57,62 +64,109 @@ impl BootFiles {
 
 /// What one answer says about booting.
 #[derive(Clone, Debug)]
-pub(super) struct BootAnswer<'a> {
+pub(super) struct BootAnswer {
     pub(super) file: String,
+    /// The `file` with a zero behind it, as option 67 has it.
+    terminated: Vec<u8>,
     pub(super) ticket: Option<String>,
-    settings: &'a BootSettings,
+    settings: Arc<BootSettings>,
     /// The box's address on the client's interface.
     host: Ipv4Addr,
 }
 
-impl<'a> BootAnswer<'a> {
-    /// The boot file for this client, or `None` when it has none.
-    pub(super) fn decide(client: &Client, files: &BootFiles, settings: &'a BootSettings, host: Ipv4Addr) -> Option<Self> {
-        let on_http = |file: &str| match settings.http_port {
+/// A boot file, for which architecture, and where it is configured.
+type Found<'a> = (&'a str, Option<ClientArch>, Source);
+
+impl BootAnswer {
+    /// The boot file for this client, or why it has none.
+    pub(super) fn decide(exchange: &Exchange<'_>, levels: &Levels<'_>, settings: Option<&Arc<BootSettings>>) -> Result<Self, NoBootReason> {
+        let client = &exchange.client;
+        if client.stage == Stage::System {
+            return Err(NoBootReason::NotABootClient);
+        }
+        if let Some((level, may_boot)) = levels.may_boot()
+            && !may_boot.value
+        {
+            return Err(NoBootReason::NotAllowed(Source::Configured(level, may_boot.origin)));
+        }
+        let settings = Arc::clone(settings.ok_or(NoBootReason::NoSettings)?);
+        let host = exchange.interface.address;
+        let (file, arch, source) = find_file(exchange, levels).ok_or(NoBootReason::NoFile)?;
+        // An iPXE takes a name as one beside what it was loaded from, and HTTP firmware takes only URLs.
+        let by_url = client.stage != Stage::Pxe || arch.is_some_and(ClientArch::boots_from_http);
+        let file = match settings.http_port {
+            _ if !by_url || file.contains("://") => file.to_owned(),
             80 => format!("http://{host}/{file}"),
             port => format!("http://{host}:{port}/{file}"),
         };
-        let file = match client.stage {
-            Stage::System => return None,
-            Stage::Ipxe => on_http(SCRIPT),
-            Stage::Pxe | Stage::Http => {
-                let (arch, file) = client.archs.iter().find_map(|arch| files.file(*arch).map(|file| (*arch, file)))?;
-                let by_url = client.stage == Stage::Http || arch.boots_from_http();
-                if by_url && !file.contains("://") { on_http(file) } else { file.to_owned() }
-            }
-        };
-        Some(Self { file, ticket: None, settings, host })
+        exchange.tell(|| Step::BootFile { file: file.clone(), arch, source });
+        // EDK II ends the name in the answer that it keeps by writing a zero behind it: over the code of the next option, so
+        // that iPXE, which reads that answer later, misreads all that follows. With a zero of our own there is room for it.
+        let terminated = [file.as_bytes(), &[0]].concat();
+        Ok(Self { file, terminated, ticket: None, settings, host })
+    }
+
+    /// Signs a ticket for the machine.
+    pub(super) fn mint(&self, now: Timestamp, boot: BootId, mac: MacAddr, uuid: Option<SystemUuid>, nonce: Nonce) -> Option<String> {
+        self.settings.minter.mint(now, boot, mac, uuid, nonce)
     }
 
     /// Writes the boot file, and what iPXE needs to go on, into an answer.
-    pub(super) fn put(&self, reply: &mut Reply, request: &Request, client: &Client) {
+    pub(super) fn put<'a>(&'a self, reply: &mut Reply<'a>, request: &Request<'_>, client: &Client) {
         if client.stage == Stage::Http {
             // UEFI specification, section 24.7.3.1: an offer without it is not for HTTP Boot.
-            reply.put(option::VENDOR_CLASS, b"HTTPClient");
+            reply.put(option::VENDOR_CLASS, b"HTTPClient".as_slice(), Source::Boot);
         }
         if let Some(ticket) = &self.ticket {
-            reply.put(private_option::TICKET, ticket.as_bytes());
+            reply.put(private_option::TICKET, ticket.as_bytes(), Source::Boot);
         }
         if client.stage == Stage::Ipxe {
-            reply.put(private_option::BOOT_URL, self.settings.boot_url.as_bytes());
+            reply.put(private_option::BOOT_URL, self.settings.boot_url.as_bytes(), Source::Boot);
         }
         if client.archs.contains(&ClientArch::X86_BIOS) {
             // undionly.kpxe is packed, so our root can't be sealed into it. It takes its settings from the answer that its ROM
             // got as well, hence in every answer to a BIOS.
             let trust = [&[option::IPXE_TRUST, 32], self.settings.root.0.as_slice(), &[255]].concat();
-            reply.put(option::IPXE, &trust);
+            reply.put(option::IPXE, trust, Source::Boot);
         }
         reply.siaddr = self.host;
-        reply.sname = self.host.to_string();
-        reply.file.clone_from(&self.file);
+        reply.sname = Some(self.host);
+        reply.file = &self.file;
+        reply.reads_overload = client.reads_overload(request);
         // U-Boot reads only the field, some clients only the options; those that list what they want get them when listed.
         if request.asks_for(option::TFTP_SERVER) {
-            reply.put(option::TFTP_SERVER, self.host.to_string().as_bytes());
+            reply.put(option::TFTP_SERVER, self.host.to_string().into_bytes(), Source::Boot);
         }
         if request.asks_for(option::BOOT_FILE) || !fits_file_field(&self.file) {
-            // EDK II ends the name in the answer that it keeps by writing a zero behind it: over the code of the next option, so
-            // that iPXE, which reads that answer later, misreads all that follows. With a zero of our own there is room for it.
-            reply.put(option::BOOT_FILE, &[self.file.as_bytes(), &[0]].concat());
+            reply.put(option::BOOT_FILE, self.terminated.as_slice(), Source::Boot);
         }
     }
+}
+
+/// The file of the first of the client's architectures that has one. For each, the first level that names it decides, and
+/// `[boot.files]` last.
+fn find_file<'a>(exchange: &Exchange<'a>, levels: &Levels<'a>) -> Option<Found<'a>> {
+    let client = &exchange.client;
+    if client.stage == Stage::Ipxe {
+        // A class that does not ask for iPXE names what loads it: to name it again would be a loop. Some firmware's own iPXE wants
+        // the name of a script to end in `.ipxe`, as ours does.
+        let for_ipxe = levels.classes.iter().filter(|class| !class.matcher.user_class.is_empty());
+        let named = for_ipxe.flat_map(|class| &class.policy.boot_files).find(|(arch, _)| client.archs.contains(arch));
+        return match named {
+            Some((arch, said)) => Some((said.value.as_deref()?, Some(*arch), Source::Configured(Level::Class, said.origin))),
+            None => Some((SCRIPT, client.arch(), Source::BuiltIn)),
+        };
+    }
+    let general = exchange.config.boot_files();
+    client.archs.iter().find_map(|arch| {
+        let named = levels.policies().find_map(|(level, policy)| {
+            let (_, said) = policy.boot_files.iter().find(|(named, _)| named == arch)?;
+            Some((said.value.as_deref(), Source::Configured(level, said.origin)))
+        });
+        let (file, source) = named.unwrap_or_else(|| {
+            let line = general.lines.iter().find(|(named, _)| named == arch).map(|(_, line)| Origin::Line(*line));
+            (general.files.file(*arch), line.map_or(Source::BuiltIn, |line| Source::Configured(Level::General, line)))
+        });
+        Some((file?, Some(*arch), source))
+    })
 }

@@ -1,12 +1,10 @@
 //! The one place that reads DHCP octets.
 //!
-//! Fields and options are walked with dhcproto's borrowed form. Its owned form is of no use to a server: it ends at the first
-//! option that it can't decode, without an error, and options of a wrong length can make it panic. So options stay octets here
-//! and each is judged by who needs it.
+//! Options stay octets here, borrowed from the datagram, and each is judged by who needs it: a server that decodes them all has to
+//! decide what a wrong one means for the others, and most of what a client sends is of no use to it.
 
+use std::borrow::Cow;
 use std::net::Ipv4Addr;
-
-use dhcproto::v4::borrowed::{DhcpOptionIterator, Message};
 
 use super::option::{self, MessageType};
 use crate::edge::lease::{ClientId, HardwareAddress};
@@ -39,7 +37,7 @@ pub enum Malformed {
 
 /// A client's message.
 #[derive(Debug)]
-pub(super) struct Request {
+pub(super) struct Request<'a> {
     pub(super) kind: MessageType,
     pub(super) hardware: HardwareAddress,
     pub(super) client: ClientId,
@@ -49,51 +47,52 @@ pub(super) struct Request {
     pub(super) giaddr: Ipv4Addr,
     /// The whole `chaddr` field, which an answer repeats.
     pub(super) chaddr: [u8; 16],
-    /// Each option once; parts are joined (RFC 3396).
-    options: Vec<(u8, Vec<u8>)>,
+    options: Options<'a>,
 }
+
+/// Each option once; parts are joined (RFC 3396).
+type Options<'a> = Vec<(u8, Cow<'a, [u8]>)>;
 
 const COOKIE: [u8; 4] = [99, 130, 83, 99];
 const BOOTREQUEST: u8 = 1;
 const BROADCAST_FLAG: u16 = 0x8000;
 
-impl Request {
+impl<'a> Request<'a> {
     /// Reads a datagram.
-    pub(super) fn parse(datagram: &[u8]) -> Result<Self, Malformed> {
+    pub(super) fn parse(datagram: &'a [u8]) -> Result<Self, Malformed> {
         let (fixed, options) = datagram.split_first_chunk::<240>().ok_or(Malformed::Short)?;
-        let (&[op, _, hlen, ..], &[.., c0, c1, c2, c3]) = (fixed, fixed);
-        // dhcproto slices `chaddr` by `hlen` unchecked, so this must stand before it sees the datagram.
+        let &[op, htype, hlen, ..] = fixed;
         if hlen > 16 {
             return Err(Malformed::HardwareLength);
         }
         if op != BOOTREQUEST {
             return Err(Malformed::NotARequest);
         }
-        if [c0, c1, c2, c3] != COOKIE {
+        if field::<4>(fixed, 236) != COOKIE {
             return Err(Malformed::Cookie);
         }
-        let message = Message::new(datagram).map_err(|_| Malformed::Short)?;
         let options = collect_options(options, fixed);
         let kind = match find(&options, option::MESSAGE_TYPE) {
             Some(&[octet]) => MessageType::from_octet(octet).ok_or(Malformed::MessageType)?,
             Some(_) => return Err(Malformed::MessageType),
             None => return Err(Malformed::NoMessageType),
         };
-        let hardware = HardwareAddress::new(u8::from(message.htype()), message.chaddr()).ok_or(Malformed::HardwareLength)?;
+        let chaddr = field::<16>(fixed, 28);
+        let hardware = chaddr.get(..usize::from(hlen)).and_then(|octets| HardwareAddress::new(htype, octets));
+        let hardware = hardware.ok_or(Malformed::HardwareLength)?;
         // An identifier of a wrong length is as good as none (RFC 2132, section 9.14: at least 2 octets).
         let client = find(&options, option::CLIENT_IDENTIFIER)
             .and_then(ClientId::from_option)
             .or_else(|| ClientId::from_hardware(&hardware))
             .ok_or(Malformed::Identity)?;
-        let chaddr = fixed.get(28..44).and_then(|field| field.try_into().ok()).unwrap_or_default();
         Ok(Self {
             kind,
             hardware,
             client,
-            xid: message.xid(),
-            flags: u16::from(message.flags()),
-            ciaddr: message.ciaddr(),
-            giaddr: message.giaddr(),
+            xid: u32::from_be_bytes(field(fixed, 4)),
+            flags: u16::from_be_bytes(field(fixed, 10)),
+            ciaddr: Ipv4Addr::from(field::<4>(fixed, 12)),
+            giaddr: Ipv4Addr::from(field::<4>(fixed, 24)),
             chaddr,
             options,
         })
@@ -136,14 +135,25 @@ impl Request {
     }
 }
 
-fn find(options: &[(u8, Vec<u8>)], code: u8) -> Option<&[u8]> {
-    options.iter().find(|(found, _)| *found == code).map(|(_, octets)| octets.as_slice())
+/// The hardware address of a datagram, the octets behind its length too, for whoever must tell clients apart before reading all
+/// of it.
+pub(super) fn peek_hardware(datagram: &[u8]) -> Option<[u8; 16]> {
+    datagram.first_chunk::<240>().map(|fixed| field(fixed, 28))
+}
+
+/// A fixed field; it lies inside of the message for every use in this file.
+fn field<const LENGTH: usize>(fixed: &[u8; 240], place: usize) -> [u8; LENGTH] {
+    fixed.get(place..).and_then(|rest| rest.first_chunk()).copied().unwrap_or([0; LENGTH])
+}
+
+fn find<'o>(options: &'o Options<'_>, code: u8) -> Option<&'o [u8]> {
+    options.iter().find(|(found, _)| *found == code).map(|(_, octets)| octets.as_ref())
 }
 
 /// Reads the options, then those in `file` and `sname` when option 52 says so (RFC 2132, section 9.3): that order, since
 /// parts of one option are joined in it (RFC 3396, section 5).
-fn collect_options(octets: &[u8], fixed: &[u8; 240]) -> Vec<(u8, Vec<u8>)> {
-    let mut options = Vec::with_capacity(24);
+fn collect_options<'a>(octets: &'a [u8], fixed: &'a [u8; 240]) -> Options<'a> {
+    let mut options = Vec::with_capacity(20);
     collect_into(&mut options, octets);
     let overload = match find(&options, option::OVERLOAD) {
         Some(&[overload]) => overload,
@@ -158,14 +168,39 @@ fn collect_options(octets: &[u8], fixed: &[u8; 240]) -> Vec<(u8, Vec<u8>)> {
     options
 }
 
-fn collect_into(options: &mut Vec<(u8, Vec<u8>)>, octets: &[u8]) {
-    for found in DhcpOptionIterator::new(octets) {
-        let code = u8::from(found.code());
+fn collect_into<'a>(options: &mut Options<'a>, mut octets: &'a [u8]) {
+    while let Some((code, value, rest)) = next_option(octets) {
         match options.iter_mut().find(|(known, _)| *known == code) {
-            Some((_, joined)) => joined.extend_from_slice(found.data()),
-            None => options.push((code, found.data().to_vec())),
+            Some((_, joined)) => joined.to_mut().extend_from_slice(value),
+            None => options.push((code, Cow::Borrowed(value))),
+        }
+        octets = rest;
+    }
+}
+
+/// The first option of a field, or sub-option of an option: its number, its value, and what follows. What is cut off is no option.
+pub(super) fn next_option(mut octets: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    loop {
+        match *octets {
+            [0, ref rest @ ..] => octets = rest,
+            [] | [255, ..] | [_] => return None,
+            [code, length, ref rest @ ..] => {
+                let (value, rest) = rest.split_at_checked(usize::from(length))?;
+                return Some((code, value, rest));
+            }
         }
     }
+}
+
+/// A sub-option of an option that is laid out like the options field, as 43 and 175 are.
+pub(super) fn sub_option(mut octets: &[u8], wanted: u8) -> Option<&[u8]> {
+    while let Some((code, value, rest)) = next_option(octets) {
+        if code == wanted {
+            return Some(value);
+        }
+        octets = rest;
+    }
+    None
 }
 
 #[cfg(test)]

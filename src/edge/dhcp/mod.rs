@@ -4,21 +4,31 @@
 //! the thin shell that gives it sockets, the time and the [lease journal](crate::edge::lease::Journal).
 //!
 //! - `message` reads a request, `reply` writes an answer: nobody else knows octets.
-//! - `server_mode` is RFC 2131, `proxy_mode` the PXE specification's proxyDHCP.
+//! - `server_mode` is RFC 2131, `proxy_mode` the PXE specification's proxyDHCP, `observe_mode` a server that only says what it would do.
+//! - `relay` finds the subnet that a client is on, `levels` who in the configuration decides, `answer` puts an answer together.
+//! - [`explain`] tells why an answer is what it is.
 //! - `boot_file` decides what a machine is told to boot, [`BootSettings`] holds what that takes.
 //! - [`config`] is the part of `edge.toml` that is about all this.
 
 mod action;
 mod administration;
+mod answer;
 mod boot_attempt;
 mod boot_file;
 mod boot_settings;
 mod client;
+mod client_rate;
 pub mod config;
 mod engine;
+pub mod explain;
+mod host_name;
+mod lease_time;
+mod levels;
 mod message;
+mod observe_mode;
 mod option;
 mod proxy_mode;
+mod relay;
 mod reply;
 pub mod server;
 mod server_mode;
@@ -31,6 +41,7 @@ pub use boot_file::BootFiles;
 pub use boot_settings::{BootSettings, TicketMinter};
 pub use engine::Engine;
 pub use message::Malformed;
+pub use observe_mode::{Observation, Would};
 pub use server_mode::UNDURABLE_RENEWAL;
 
 /// Where servers and relays listen (RFC 2131, section 4.1).

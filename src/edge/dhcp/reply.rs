@@ -1,118 +1,267 @@
 //! The one place that writes DHCP octets.
 //!
-//! dhcproto writes options in the order of their numbers, heeds no length and does not pad; RFC 2132 (section 9.8) wants the
-//! client's order, and old ROMs want 300 octets. Hence our own.
+//! Options stand in the client's order (RFC 2132, section 9.8), what does not fit moves into the fields that are free (section 9.3),
+//! long ones are split (RFC 3396), and old ROMs get the 300 octets that they want.
 
 use std::net::Ipv4Addr;
 
+use super::explain::Source;
 use super::message::Request;
 use super::option::{self, MessageType};
 
 /// What a server answers, before it is octets.
-#[derive(Clone, Debug)]
-pub(super) struct Reply {
+#[derive(Debug)]
+pub(super) struct Reply<'a> {
+    request: &'a Request<'a>,
     kind: MessageType,
-    xid: u32,
     pub(super) flags: u16,
     pub(super) ciaddr: Ipv4Addr,
     pub(super) yiaddr: Ipv4Addr,
     pub(super) siaddr: Ipv4Addr,
-    giaddr: Ipv4Addr,
-    htype: u8,
-    hlen: u8,
-    chaddr: [u8; 16],
-    pub(super) sname: String,
-    pub(super) file: String,
-    options: Vec<(u8, Vec<u8>)>,
-    relay_agent: Option<Vec<u8>>,
-    max_length: usize,
+    /// The server's name in words: its address.
+    pub(super) sname: Option<Ipv4Addr>,
+    pub(super) file: &'a str,
+    /// Whether the client looks for options in `file` and `sname` too, and for the boot file among the options.
+    pub(super) reads_overload: bool,
+    options: Vec<Item<'a>>,
+}
+
+/// An option in an answer.
+#[derive(Debug)]
+pub(super) struct Item<'a> {
+    pub(super) code: u8,
+    value: Value<'a>,
+    pub(super) source: Source,
+}
+
+/// An option's octets.
+#[derive(Debug)]
+pub(super) enum Value<'a> {
+    Borrowed(&'a [u8]),
+    Word([u8; 4]),
+    Owned(Vec<u8>),
 }
 
 /// BOOTP's 300 octets: some ROMs and relays drop what is shorter (RFC 1542, section 2.1).
 const LEAST_LENGTH: usize = 300;
 const BOOTREPLY: u8 = 2;
 const COOKIE: [u8; 4] = [99, 130, 83, 99];
+const OPTIONS: usize = 240;
 const FILE_FIELD: usize = 128;
 const SNAME_FIELD: usize = 64;
+const END: u8 = 255;
 
-impl Reply {
+impl<'a> From<&'a [u8]> for Value<'a> {
+    fn from(octets: &'a [u8]) -> Self {
+        Self::Borrowed(octets)
+    }
+}
+
+impl From<Ipv4Addr> for Value<'_> {
+    fn from(address: Ipv4Addr) -> Self {
+        Self::Word(address.octets())
+    }
+}
+
+impl From<u32> for Value<'_> {
+    fn from(number: u32) -> Self {
+        Self::Word(number.to_be_bytes())
+    }
+}
+
+impl From<Vec<u8>> for Value<'_> {
+    fn from(octets: Vec<u8>) -> Self {
+        Self::Owned(octets)
+    }
+}
+
+impl Item<'_> {
+    pub(super) fn octets(&self) -> &[u8] {
+        match &self.value {
+            Value::Borrowed(octets) => octets,
+            Value::Word(octets) => octets,
+            Value::Owned(octets) => octets,
+        }
+    }
+
+    /// Its octets in the message: in parts when it is longer than 255 (RFC 3396).
+    fn length(&self) -> usize {
+        let octets = self.octets().len();
+        octets.saturating_add(octets.div_ceil(255).max(1).saturating_mul(2))
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        write_option(out, self.code, self.octets());
+    }
+}
+
+impl<'a> Reply<'a> {
     /// An answer of this kind to the request by the server with this identifier, with what every answer has.
-    pub(super) fn new(kind: MessageType, request: &Request, server: Ipv4Addr) -> Self {
+    pub(super) fn new(kind: MessageType, request: &'a Request<'a>, server: Ipv4Addr) -> Self {
         let mut reply = Self {
+            request,
             kind,
-            xid: request.xid,
             flags: request.flags,
             ciaddr: Ipv4Addr::UNSPECIFIED,
             yiaddr: Ipv4Addr::UNSPECIFIED,
             siaddr: Ipv4Addr::UNSPECIFIED,
-            giaddr: request.giaddr,
-            htype: request.hardware.kind(),
-            hlen: u8::try_from(request.hardware.octets().len()).unwrap_or(16),
-            chaddr: request.chaddr,
-            sname: String::new(),
-            file: String::new(),
+            sname: None,
+            file: "",
+            reads_overload: false,
             options: Vec::with_capacity(16),
-            relay_agent: None,
-            max_length: request.max_reply_length(),
         };
-        reply.put(option::SERVER_IDENTIFIER, &server.octets());
+        reply.put(option::SERVER_IDENTIFIER, server, Source::Protocol);
         if let Some(identifier) = request.option(option::CLIENT_IDENTIFIER) {
             // RFC 6842: a client behind a NATing bridge tells its answers by it.
-            reply.put(option::CLIENT_IDENTIFIER, identifier);
+            reply.put(option::CLIENT_IDENTIFIER, identifier, Source::Echoed);
         }
         // A NAK carries nothing else (RFC 2131, table 3).
-        if kind != MessageType::Nak
-            && let Some(identifier) = request.option(option::MACHINE_UUID)
-        {
-            // PXE 2.1, section 2.2.3: a ROM drops an answer that does not repeat it.
-            reply.put(option::MACHINE_UUID, identifier);
+        if kind == MessageType::Nak {
+            return reply;
         }
-        // RFC 3046, section 2.2: octet for octet, and only when a relay put it there.
-        reply.relay_agent = request.option(option::RELAY_AGENT).filter(|_| request.is_relayed()).map(<[u8]>::to_vec);
+        if let Some(identifier) = request.option(option::MACHINE_UUID) {
+            // PXE 2.1, section 2.2.3: a ROM drops an answer that does not repeat it.
+            reply.put(option::MACHINE_UUID, identifier, Source::Echoed);
+        }
+        if let Some(subnet) = request.option(option::SUBNET_SELECTION) {
+            // RFC 3011, section 2: by it the client sees that its choice was heeded.
+            reply.put(option::SUBNET_SELECTION, subnet, Source::Echoed);
+        }
         reply
     }
 
-    /// Adds an option, or replaces its value. Options stand in the order in which they were first put; those that do not fit
-    /// the client's message size are left out, so what matters most comes first.
-    pub(super) fn put(&mut self, code: u8, octets: &[u8]) {
-        match self.options.iter_mut().find(|(known, _)| *known == code) {
-            Some((_, value)) => *value = octets.to_vec(),
-            None => self.options.push((code, octets.to_vec())),
+    /// Adds an option, unless it is there already: who speaks first decides. Options stand in the order in which they were put;
+    /// those that do not fit the client's message size are left out, so what matters most comes first.
+    pub(super) fn put(&mut self, code: u8, value: impl Into<Value<'a>>, source: Source) {
+        if !self.has(code) {
+            self.options.push(Item { code, value: value.into(), source });
         }
     }
 
-    /// The message's octets.
-    pub(super) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(LEAST_LENGTH);
-        out.extend_from_slice(&[BOOTREPLY, self.htype, self.hlen, 0]);
-        out.extend_from_slice(&self.xid.to_be_bytes());
-        out.extend_from_slice(&[0, 0]);
-        out.extend_from_slice(&self.flags.to_be_bytes());
-        for address in [self.ciaddr, self.yiaddr, self.siaddr, self.giaddr] {
-            out.extend_from_slice(&address.octets());
-        }
-        out.extend_from_slice(&self.chaddr);
-        push_text(&mut out, &self.sname, SNAME_FIELD);
-        push_text(&mut out, &self.file, FILE_FIELD);
-        out.extend_from_slice(&COOKIE);
+    /// Whether the option was put.
+    pub(super) fn has(&self, code: u8) -> bool {
+        self.options.iter().any(|item| item.code == code)
+    }
+
+    pub(super) const fn kind(&self) -> MessageType {
+        self.kind
+    }
+
+    pub(super) fn options(&self) -> &[Item<'a>] {
+        &self.options
+    }
+
+    /// The message's octets. `left_out` hears of each option for which there is no room.
+    pub(super) fn encode(&self, mut left_out: impl FnMut(u8)) -> Vec<u8> {
+        let request = self.request;
+        // RFC 3046, section 2.2: octet for octet, and only when a relay put it there.
+        let agent = request.option(option::RELAY_AGENT).filter(|_| request.is_relayed());
+        let agent_length = agent.map_or(0, |octets| octets.len().saturating_add(octets.len().div_ceil(255).max(1).saturating_mul(2)));
+        // The type, the end octet, and option 82 behind all others (RFC 3046, section 2.1), are sure of their room.
+        let room = request.max_reply_length().saturating_sub(OPTIONS).saturating_sub(agent_length).saturating_sub(4);
+        let needed = self.options.iter().map(Item::length).fold(0, usize::saturating_add);
+        let overloads = needed > room && self.reads_overload;
+        let mut out =
+            Vec::with_capacity(LEAST_LENGTH.max(OPTIONS.saturating_add(needed.min(room)).saturating_add(agent_length).saturating_add(4)));
+        self.write_fixed(&mut out, overloads);
         out.extend_from_slice(&[option::MESSAGE_TYPE, 1, self.kind.octet()]);
-        let relay_agent = self.relay_agent.as_deref().map(|octets| encoded(option::RELAY_AGENT, octets)).unwrap_or_default();
-        // The end octet, and option 82 behind all others (RFC 3046, section 2.1), are sure of their room.
-        let room = self.max_length.saturating_sub(relay_agent.len()).saturating_sub(1);
-        for (code, octets) in &self.options {
-            let octets = encoded(*code, octets);
-            if out.len().saturating_add(octets.len()) <= room {
-                out.extend_from_slice(&octets);
-            } else {
-                tracing::debug!(option = code, "an option does not fit the client's message size and is left out");
+        if overloads {
+            self.write_overloaded(&mut out, room.saturating_sub(3), &mut left_out);
+        } else {
+            let mut room = room;
+            for item in &self.options {
+                match room.checked_sub(item.length()) {
+                    Some(rest) => {
+                        item.write(&mut out);
+                        room = rest;
+                    }
+                    None => left_out(item.code),
+                }
             }
         }
-        out.extend_from_slice(&relay_agent);
-        out.push(255);
+        if let Some(octets) = agent {
+            write_option(&mut out, option::RELAY_AGENT, octets);
+        }
+        out.push(END);
         if out.len() < LEAST_LENGTH {
             out.resize(LEAST_LENGTH, 0);
         }
         out
+    }
+
+    fn write_fixed(&self, out: &mut Vec<u8>, overloads: bool) {
+        let request = self.request;
+        let hlen = u8::try_from(request.hardware.octets().len()).unwrap_or(16);
+        out.extend_from_slice(&[BOOTREPLY, request.hardware.kind(), hlen, 0]);
+        out.extend_from_slice(&request.xid.to_be_bytes());
+        out.extend_from_slice(&[0, 0]);
+        out.extend_from_slice(&self.flags.to_be_bytes());
+        for address in [self.ciaddr, self.yiaddr, self.siaddr, request.giaddr] {
+            out.extend_from_slice(&address.octets());
+        }
+        out.extend_from_slice(&request.chaddr);
+        match self.sname {
+            Some(host) if !overloads => push_text(out, &host.to_string(), SNAME_FIELD),
+            _ => push_text(out, "", SNAME_FIELD),
+        }
+        push_text(out, if overloads { "" } else { self.file }, FILE_FIELD);
+        out.extend_from_slice(&COOKIE);
+    }
+
+    /// Writes the options into the options field and, what does not fit there, into `file` and `sname` (RFC 2132, section 9.3): each
+    /// whole, since half of an option in another field is more than many clients put together.
+    fn write_overloaded(&self, out: &mut Vec<u8>, mut room: usize, left_out: &mut impl FnMut(u8)) {
+        let (mut file, mut sname) = (Vec::with_capacity(FILE_FIELD), Vec::with_capacity(SNAME_FIELD));
+        let code_place = out.len();
+        out.extend_from_slice(&[option::OVERLOAD, 1, 0]);
+        for item in &self.options {
+            let length = item.length();
+            if let Some(rest) = room.checked_sub(length) {
+                item.write(out);
+                room = rest;
+            } else if file.len().saturating_add(length) < FILE_FIELD {
+                item.write(&mut file);
+            } else if sname.len().saturating_add(length) < SNAME_FIELD {
+                item.write(&mut sname);
+            } else {
+                left_out(item.code);
+            }
+        }
+        let used = u8::from(!file.is_empty()) | (u8::from(!sname.is_empty()) << 1);
+        if let Some(value) = out.get_mut(code_place.saturating_add(2)) {
+            *value = used;
+        }
+        for (place, options) in [(108, file), (44, sname)] {
+            let field = options.iter().chain(&[END]).take(if options.is_empty() { 0 } else { usize::MAX });
+            for (octet, value) in out.iter_mut().skip(place).zip(field) {
+                *octet = *value;
+            }
+        }
+    }
+}
+
+/// Sets lease time, T1 and T2 of an encoded answer to shorter ones. They are among the first options of every answer that has them, so
+/// they stand in the options field.
+pub(super) fn set_times(message: &mut [u8], lease: u32, renewal: u32, rebinding: u32) {
+    let mut rest = message.get_mut(OPTIONS..).unwrap_or_default();
+    loop {
+        match rest {
+            [0, after @ ..] => rest = after,
+            [code, length, after @ ..] if *code != END => {
+                let Some((value, after)) = after.split_at_mut_checked(usize::from(*length)) else { return };
+                let seconds = match *code {
+                    option::LEASE_TIME => Some(lease),
+                    option::RENEWAL_TIME => Some(renewal),
+                    option::REBINDING_TIME => Some(rebinding),
+                    _ => None,
+                };
+                if let (Some(seconds), Ok(value)) = (seconds, <&mut [u8; 4]>::try_from(value)) {
+                    *value = seconds.to_be_bytes();
+                }
+                rest = after;
+            }
+            _ => return,
+        }
     }
 }
 
@@ -121,9 +270,7 @@ pub(super) const fn fits_file_field(name: &str) -> bool {
     name.len() < FILE_FIELD
 }
 
-/// An option's octets, in parts when it is longer than 255 (RFC 3396).
-fn encoded(code: u8, octets: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(octets.len().saturating_add(2));
+fn write_option(out: &mut Vec<u8>, code: u8, octets: &[u8]) {
     if octets.is_empty() {
         out.extend_from_slice(&[code, 0]);
     }
@@ -132,7 +279,6 @@ fn encoded(code: u8, octets: &[u8]) -> Vec<u8> {
         out.push(u8::try_from(part.len()).unwrap_or(u8::MAX));
         out.extend_from_slice(part);
     }
-    out
 }
 
 /// Writes text into a field of this length, with at least one NUL; text that is too long is left out whole, since half a name
@@ -150,53 +296,89 @@ mod tests {
     use super::*;
     use crate::edge::dhcp::tests::packet::{Answer, Packet};
 
-    fn reply(packet: &Packet) -> Reply {
-        let request = Request::parse(&packet.build()).unwrap();
-        Reply::new(MessageType::Offer, &request, Ipv4Addr::new(192, 0, 2, 1))
+    const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+
+    /// The octets of an answer to which `fill` adds, and what was left out of it.
+    fn encoded(packet: &Packet, fill: impl FnOnce(&mut Reply<'_>)) -> (Vec<u8>, Vec<u8>) {
+        let datagram = packet.build();
+        let request = Request::parse(&datagram).unwrap();
+        let mut reply = Reply::new(MessageType::Offer, &request, SERVER);
+        fill(&mut reply);
+        let mut left_out = Vec::new();
+        (reply.encode(|code| left_out.push(code)), left_out)
     }
 
     #[test]
     fn rfc1542_2_1_is_padded_to_300_octets() {
-        assert_eq!(reply(&Packet::discover()).encode().len(), 300);
+        assert_eq!(encoded(&Packet::discover(), |_| ()).0.len(), 300);
     }
 
     #[test]
     fn rfc3396_long_options_are_split() {
-        let mut reply = reply(&Packet::discover().option(57, &1500_u16.to_be_bytes()));
-        reply.put(224, &[7; 300]);
-        let octets = reply.encode();
+        let packet = Packet::discover().option(57, &1500_u16.to_be_bytes());
+        let (octets, _) = encoded(&packet, |reply| reply.put(224, vec![7; 300], Source::Protocol));
         assert_eq!(Answer::parse(&octets).option(224), Some(vec![7; 300]));
     }
 
     #[test]
     fn rfc3046_option_82_is_echoed_octet_for_octet_and_last() {
         let agent = [1, 4, 0, 1, 2, 3, 9, 0, 200, 5];
-        let octets = reply(&Packet::discover().relayed(Ipv4Addr::new(198, 51, 100, 1)).option(82, &agent)).encode();
+        let (octets, _) = encoded(&Packet::discover().relayed(Ipv4Addr::new(198, 51, 100, 1)).option(82, &agent), |_| ());
         let answer = Answer::parse(&octets);
         assert_eq!(answer.option(82), Some(agent.to_vec()));
         assert_eq!(answer.codes().last(), Some(&82));
-        assert_eq!(Answer::parse(&reply(&Packet::discover().option(82, &agent)).encode()).option(82), None);
+        let (octets, _) = encoded(&Packet::discover().option(82, &agent), |_| ());
+        assert_eq!(Answer::parse(&octets).option(82), None);
     }
 
     #[test]
     fn rfc2132_9_10_what_does_not_fit_is_left_out_and_the_rest_stays_whole() {
-        let mut reply = reply(&Packet::discover());
-        reply.put(1, &[255, 255, 255, 0]);
-        reply.put(224, &[7; 400]);
-        reply.put(225, b"https://cloud.example");
-        let octets = reply.encode();
+        let (octets, left_out) = encoded(&Packet::discover(), |reply| {
+            reply.put(1, Ipv4Addr::new(255, 255, 255, 0), Source::Protocol);
+            reply.put(224, vec![7; 400], Source::Protocol);
+            reply.put(225, b"https://cloud.example".as_slice(), Source::Protocol);
+        });
         let answer = Answer::parse(&octets);
         assert!(octets.len() <= 548);
         assert_eq!((answer.option(224), answer.option(225)), (None, Some(b"https://cloud.example".to_vec())));
+        assert_eq!(left_out, [224]);
+    }
+
+    #[test]
+    fn rfc2132_9_3_options_move_into_file_and_sname_for_clients_that_look_there() {
+        let fill = |reply: &mut Reply<'_>| {
+            reply.reads_overload = true;
+            reply.file = "snponly.efi";
+            reply.sname = Some(SERVER);
+            for (code, length) in [(119, 200), (67, 11), (120, 100), (121, 50), (122, 70)] {
+                reply.put(code, vec![code; length], Source::Protocol);
+            }
+        };
+        let (octets, left_out) = encoded(&Packet::discover(), fill);
+        let answer = Answer::parse(&octets);
+        assert!(octets.len() <= 548);
+        // 308 octets of options take 119, 67 and 122; `file` takes 120, `sname` 121.
+        assert_eq!((left_out.as_slice(), answer.option(52)), ([].as_slice(), Some(vec![3])));
+        for (code, length) in [(119, 200), (67, 11), (120, 100), (121, 50), (122, 70)] {
+            assert_eq!(answer.option(code), Some(vec![code; length]), "option {code}");
+        }
+        assert_eq!((octets[108], octets[44]), (120, 121));
+        // With room enough nothing moves.
+        let (octets, _) = encoded(&Packet::discover().option(57, &1500_u16.to_be_bytes()), fill);
+        let answer = Answer::parse(&octets);
+        assert_eq!((answer.option(52), answer.file(), answer.sname()), (None, "snponly.efi".to_owned(), "192.0.2.1".to_owned()));
     }
 
     #[test]
     fn a_name_too_long_for_its_field_is_left_out_whole() {
-        let mut reply = reply(&Packet::discover());
-        reply.file = "x".repeat(128);
-        reply.sname = "y".repeat(63);
-        let octets = reply.encode();
+        let name = "x".repeat(128);
+        let datagram = Packet::discover().build();
+        let request = Request::parse(&datagram).unwrap();
+        let mut reply = Reply::new(MessageType::Offer, &request, SERVER);
+        reply.file = &name;
+        reply.sname = Some(SERVER);
+        let octets = reply.encode(|_| ());
         let answer = Answer::parse(&octets);
-        assert_eq!((answer.file(), answer.sname()), (String::new(), "y".repeat(63)));
+        assert_eq!((answer.file(), answer.sname()), (String::new(), "192.0.2.1".to_owned()));
     }
 }

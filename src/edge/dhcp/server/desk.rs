@@ -179,6 +179,7 @@ impl<D: Disk> Desk<D> {
                     }
                 }
                 Action::Drop(reason) => self.shared.count(reason),
+                Action::Observed(observation) => tracing::info!("{observation}"),
             }
         }
     }

@@ -9,7 +9,9 @@ use crate::clock::Timestamp;
 use crate::config_file::Source;
 use crate::edge::config::EdgeConfig;
 use crate::edge::dhcp::config::DhcpConfig;
-use crate::edge::dhcp::{Action, BootSettings, Destination, DropReason, Engine, Fresh, Ingress, InterfaceId, Outcome, TicketMinter};
+use crate::edge::dhcp::{
+    Action, BootSettings, Destination, DropReason, Engine, Fresh, Ingress, InterfaceId, Observation, Outcome, TicketMinter,
+};
 use crate::edge::lease::LeaseRecord;
 use crate::wire::uplink::{SiteEvent, SiteEventKind};
 use crate::wire::{BootId, Digest, MacAddr, Nonce, SystemUuid};
@@ -49,6 +51,7 @@ pub(super) struct Heard {
     pub(super) answers: Vec<(Destination, u16, Answer)>,
     pub(super) reports: Vec<SiteEvent>,
     pub(super) dropped: Vec<DropReason>,
+    pub(super) observed: Vec<Observation>,
 }
 
 impl Heard {
@@ -161,6 +164,7 @@ impl Site {
                     Action::Send(sent) => heard.answers.push((sent.destination, sent.from_port, Answer::parse(&sent.payload))),
                     Action::Report(event) => heard.reports.push(event),
                     Action::Drop(reason) => heard.dropped.push(reason),
+                    Action::Observed(observation) => heard.observed.push(observation),
                     Action::Commit(commit) => {
                         let outcome = if self.disk_works { Outcome::Durable } else { Outcome::Failed };
                         if self.disk_works {
