@@ -224,11 +224,12 @@ mod tests {
 
     #[test]
     fn rfc2131_4_2_identity_is_the_client_identifier_or_the_hardware_address() {
-        let plain = Request::parse(&Packet::discover().build()).unwrap();
-        let spelled = Request::parse(&Packet::discover().option(61, &[1, 0x52, 0x54, 0, 0x12, 0x34, 0x56]).build()).unwrap();
-        let other = Request::parse(&Packet::discover().option(61, &[255, 1, 2, 3, 4]).build()).unwrap();
-        assert_eq!(plain.client, spelled.client);
-        assert_ne!(plain.client, other.client);
+        let client = |packet: Packet| Request::parse(&packet.build()).unwrap().client;
+        let plain = client(Packet::discover());
+        let spelled = client(Packet::discover().option(61, &[1, 0x52, 0x54, 0, 0x12, 0x34, 0x56]));
+        let other = client(Packet::discover().option(61, &[255, 1, 2, 3, 4]));
+        assert_eq!(plain, spelled);
+        assert_ne!(plain, other);
     }
 
     #[test]

@@ -249,8 +249,8 @@ fn boot_request(mac: u8, xid: u32) -> Packet {
 fn the_thread_answers_what_came_in_before_it_started_and_before_it_was_stopped() {
     let mut loopback = Loopback::new("dhcp-service-stop", PROXY, PXE_PORT);
     // More than one batch, and all of it before the thread runs: the socket keeps it.
-    for number in 0..150 {
-        loopback.send(&boot_request(1, number));
+    for number in 0..150_u8 {
+        loopback.send(&boot_request(number, u32::from(number)));
     }
     loopback.stop();
     loopback.start();

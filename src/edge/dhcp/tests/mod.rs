@@ -1,9 +1,15 @@
 mod administration;
 mod captures;
 mod durability;
+mod explaining;
+mod limits;
 mod mutation;
+mod observing;
 pub(super) mod packet;
+mod policy;
 mod proxy;
 mod pxe;
+mod relays;
+mod reload;
 mod rfc2131;
 pub(super) mod site;

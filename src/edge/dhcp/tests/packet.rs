@@ -76,6 +76,13 @@ impl Packet {
         self
     }
 
+    /// Without an Ethernet address, as over InfiniBand (RFC 4390).
+    pub(in crate::edge::dhcp) fn without_hardware(mut self) -> Self {
+        self.fixed[1..3].copy_from_slice(&[32, 0]);
+        self.fixed[28..34].fill(0);
+        self
+    }
+
     pub(in crate::edge::dhcp) fn build(&self) -> Vec<u8> {
         [self.fixed.as_slice(), &self.options, &[255]].concat()
     }
@@ -104,6 +111,15 @@ impl Answer {
             rest = &rest[2 + length..];
         }
         assert!(rest[1..].iter().all(|octet| *octet == 0), "padding");
+        let overload = options.iter().find(|(code, _)| *code == 52).map_or(0, |(_, value)| value[0]);
+        for (bit, field) in [(1, &octets[108..236]), (2, &octets[44..108])] {
+            let mut rest = if overload & bit == 0 { &[255][..] } else { field };
+            while rest[0] != 255 {
+                let (value, after) = rest[2..].split_at(usize::from(rest[1]));
+                options.push((rest[0], value.to_vec()));
+                rest = after;
+            }
+        }
         assert_eq!(options[0].0, 53, "the message type stands first");
         Self { octets: octets.to_vec(), options }
     }

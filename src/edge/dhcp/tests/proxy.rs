@@ -71,3 +71,29 @@ fn everyone_else_is_left_to_the_server() {
     site.engine.set_boot_settings(None);
     assert_eq!(site.hear(&firmware(Packet::discover())).silence(), DropReason::NoBootFile);
 }
+
+#[test]
+fn pxe_2_1_the_item_of_the_boot_menu_is_repeated_on_port_4011() {
+    let mut site = Site::proxy();
+    let request = firmware(Packet::request()).ciaddr(Ipv4Addr::new(192, 0, 2, 111)).option(43, &[9, 1, 0, 71, 4, 0, 2, 0, 1, 255]).build();
+    // Some stacks send before they have bound their address: the answer goes where the message says.
+    let heard = site.hear_octets(&request, "0.0.0.0:68", PROXY, 4011);
+    assert_eq!(heard.destination(), Destination::Udp(SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 111), 68)));
+    assert_eq!(heard.answer().option(43), Some(vec![6, 1, 8, 71, 4, 0, 2, 0, 1, 255]));
+    let nowhere = site.hear_octets(&firmware(Packet::request()).build(), "0.0.0.0:68", PROXY, 4011);
+    assert_eq!(nowhere.silence(), DropReason::NoAddress);
+}
+
+#[test]
+fn a_machine_that_may_not_boot_is_left_alone_on_both_ports() {
+    let mut site = Site::with_config(
+        "[[interface]]\nname = \"eth1\"\nmode = \"proxy\"\naddress = \"192.0.2.2\"\n\
+         [[class]]\nname = \"never\"\nmac_prefix = [\"52:54:00:12:34:0e\"]\nboot = false\n",
+    );
+    for packet in [firmware(Packet::discover().mac(14)), ipxe(Packet::discover().mac(14))] {
+        assert_eq!(site.hear(&packet).silence(), DropReason::MayNotBoot);
+    }
+    let request = firmware(Packet::request().mac(14)).ciaddr(Ipv4Addr::new(192, 0, 2, 111)).build();
+    assert_eq!(site.hear_octets(&request, "192.0.2.111:68", PROXY, 4011).silence(), DropReason::MayNotBoot);
+    assert_eq!(site.hear(&firmware(Packet::discover())).answer().file(), "snponly.efi");
+}

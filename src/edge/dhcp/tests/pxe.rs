@@ -152,3 +152,144 @@ fn boot_files_can_be_overridden_and_taken_away() {
     // Several architectures: the first that has a file.
     assert_eq!(file(Packet::discover().option(60, b"PXEClient").option(93, &[0, 9, 0, 7])), "own.efi");
 }
+
+const CLASSES: &str = r#"
+    [[interface]]
+    name = "eth1"
+    mode = "server"
+    address = "192.0.2.1"
+    [[class]]
+    name = "never"
+    mac_prefix = ["52:54:00:12:34:0e"]
+    boot = false
+    options = { tftp-server-name = "elsewhere.example" }
+    [[class]]
+    name = "lab"
+    arch = ["x64-uefi"]
+    mac_prefix = ["52:54:00:12:34:0b"]
+    boot_files = { x64-uefi = "lab.efi" }
+    [[class]]
+    name = "own script"
+    user_class = ["iPXE"]
+    mac_prefix = ["52:54:00:12:34:0c"]
+    boot_files = { x64-uefi = "own.ipxe" }
+    [[class]]
+    name = "boards"
+    arch = ["arm64-uboot"]
+    boot_files = { arm64-uboot = "board.scr" }
+    [[subnet]]
+    network = "192.0.2.0/24"
+    pools = ["192.0.2.100-192.0.2.119"]
+    [[subnet.reservation]]
+    mac = "52:54:00:12:34:0d"
+    address = "192.0.2.13"
+    boot_files = { x64-uefi = "", ebc = "ebc.efi" }
+"#;
+
+fn classes() -> Site {
+    Site::with_config(CLASSES)
+}
+
+#[test]
+fn a_machine_that_may_not_boot_gets_an_address_and_no_boot_file_on_every_path() {
+    let mut site = classes();
+    let own = Ipv4Addr::new(192, 0, 2, 100);
+    let packets = [Packet::discover(), request(own), Packet::request().ciaddr(own), Packet::inform().ciaddr(own)];
+    for packet in packets {
+        for packet in [firmware(packet.clone().mac(14), 7), firmware(packet.clone().mac(14), 0), ipxe(packet.clone().mac(14), 7)] {
+            let heard = site.hear(&packet.option(55, &[1, 3, 43, 60, 66, 67, 150, 175, 224, 225]));
+            let answer = heard.answer();
+            assert!(matches!(answer.kind(), "OFFER" | "ACK"));
+            assert_eq!((answer.file(), answer.siaddr(), answer.sname()), (String::new(), Ipv4Addr::UNSPECIFIED, String::new()));
+            assert!([43, 60, 66, 67, 150, 175, 224, 225].iter().all(|code| answer.option(*code).is_none()), "{:?}", answer.codes());
+        }
+    }
+    let http = Packet::discover().mac(14).option(60, b"HTTPClient:Arch:00016").option(93, &[0, 16]);
+    assert_eq!((site.hear(&http).answer().option(60), site.hear(&http).answer().file()), (None, String::new()));
+}
+
+#[test]
+fn classes_and_reservations_name_boot_files_of_their_own() {
+    let mut site = classes();
+    let mut file = |packet: Packet| site.hear(&packet).answer().file();
+    assert_eq!(file(firmware(Packet::discover().mac(11), 7)), "lab.efi");
+    assert_eq!(file(firmware(Packet::discover().mac(11), 0)), "undionly.kpxe");
+    assert_eq!(file(firmware(Packet::discover().mac(13), 7)), "");
+    assert_eq!(file(firmware(Packet::discover().mac(13), 9)), "ebc.efi");
+    // What loads iPXE is not named to iPXE again, unless a class asks for iPXE by name.
+    assert_eq!(file(ipxe(Packet::discover().mac(11), 7)), "http://192.0.2.1/autoexec.ipxe");
+    assert_eq!(file(ipxe(Packet::discover().mac(12), 7)), "http://192.0.2.1/own.ipxe");
+}
+
+#[test]
+fn some_firmwares_own_ipxe_wants_the_scripts_name_to_end_in_ipxe() {
+    let mut site = classes();
+    assert!(site.hear(&ipxe(Packet::discover(), 7)).answer().file().ends_with("/autoexec.ipxe"));
+}
+
+#[test]
+fn u_boot_finds_its_boot_file_in_the_file_field() {
+    let mut site = classes();
+    let uboot = Packet::discover().option(60, b"U-Boot.armv8").option(93, &[0, 22]).option(55, &[1, 3, 6]);
+    let heard = site.hear(&uboot);
+    assert_eq!((heard.answer().file().as_str(), heard.answer().siaddr(), heard.answer().option(67)), ("board.scr", SERVER, None));
+    // Its EFI loader asks as PXE firmware does.
+    let efi = Packet::discover().option(60, b"PXEClient:Arch:00011:UNDI:003000").option(93, &[0, 11]).option(55, &[1, 3, 6]);
+    assert_eq!(site.hear(&efi).answer().file(), "ipxe-arm64.efi");
+}
+
+#[test]
+fn clients_without_option_97_or_93_are_told_what_to_boot() {
+    let mut site = Site::server();
+    let heard = site.hear(&Packet::discover().option(60, b"PXEClient:Arch:00007:UNDI:003016"));
+    assert_eq!((heard.answer().file().as_str(), heard.answer().option(97)), ("snponly.efi", None));
+    assert_eq!(site.hear(&Packet::discover().option(60, b"PXEClient")).answer().file(), "undionly.kpxe");
+}
+
+#[test]
+fn rfc4578_every_architecture_of_ianas_list_has_a_name_and_a_file_or_none() {
+    let mut site = Site::server();
+    for arch in 0..=41 {
+        assert!(ClientArch(u16::from(arch)).name().is_some(), "{arch}");
+        let class = if ClientArch(u16::from(arch)).boots_from_http() { "HTTPClient" } else { "PXEClient" };
+        let packet = Packet::discover().mac(arch).xid(u32::from(arch)).option(60, class.as_bytes()).option(93, &[0, arch]);
+        let expected = match arch {
+            0 => "undionly.kpxe",
+            7 | 9 => "snponly.efi",
+            11 => "ipxe-arm64.efi",
+            16 => "http://192.0.2.1/snponly.efi",
+            19 => "http://192.0.2.1/ipxe-arm64.efi",
+            _ => "",
+        };
+        // There are more architectures than addresses.
+        site.wait(2);
+        let heard = site.hear(&packet);
+        assert_eq!(heard.answer().file(), expected, "{arch}");
+    }
+}
+
+#[test]
+fn an_ipxe_that_cannot_go_on_does_not_load_the_same_file_for_ever() {
+    let mut site = Site::server();
+    let stuck = |packet: Packet| firmware(packet, 7).option(77, b"iPXE").option(175, &[0xeb, 3, 1, 0, 0]);
+    let rounds = |site: &mut Site| {
+        (0..30)
+            .take_while(|round| {
+                site.wait(5);
+                let own = site.hear(&stuck(Packet::discover().xid(*round))).answer().yiaddr();
+                !site.hear(&stuck(request(own).xid(*round))).answer().file().is_empty()
+            })
+            .count()
+    };
+    assert_eq!(rounds(&mut site), 12);
+    // A machine that starts again later is told what to boot, and one that gets through is not held back.
+    site.wait(300);
+    assert_eq!(rounds(&mut site), 12);
+    site.wait(300);
+    for _ in 0..20 {
+        site.wait(10);
+        let own = site.hear(&stuck(Packet::discover())).answer().yiaddr();
+        assert_eq!(site.hear(&stuck(request(own))).answer().file(), "snponly.efi");
+        site.hear(&ipxe(request(own), 7));
+    }
+}

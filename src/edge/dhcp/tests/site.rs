@@ -9,6 +9,7 @@ use crate::clock::Timestamp;
 use crate::config_file::Source;
 use crate::edge::config::EdgeConfig;
 use crate::edge::dhcp::config::DhcpConfig;
+use crate::edge::dhcp::explain::Explanation;
 use crate::edge::dhcp::{
     Action, BootSettings, Destination, DropReason, Engine, Fresh, Ingress, InterfaceId, Observation, Outcome, TicketMinter,
 };
@@ -176,6 +177,15 @@ impl Site {
             }
         }
         heard
+    }
+
+    /// What the engine decides about a broadcast, and why.
+    pub(super) fn explain(&mut self, packet: &Packet) -> Explanation {
+        self.fresh = self.fresh.wrapping_add(1);
+        let fresh = Fresh { boot: BootId([self.fresh; 8]), nonce: Nonce([self.fresh; 12]) };
+        let source = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68);
+        let ingress = Ingress { interface: InterfaceId(0), source, destination: Ipv4Addr::BROADCAST, port: 67 };
+        self.engine.explain(self.now, &ingress, &packet.build(), fresh)
     }
 
     /// Takes a client through DISCOVER and REQUEST; returns its address.
