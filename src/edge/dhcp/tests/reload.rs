@@ -19,7 +19,7 @@ fn reconfigure(site: &mut Site, from: &str, to: &str) {
 fn leases_and_offers_are_kept() {
     let mut site = Site::server();
     let (held, offered) = (site.lease(1), site.hear(&Packet::discover().mac(2)).answer().yiaddr());
-    reconfigure(&mut site, "\"192.0.2.100-192.0.2.119\"", "\"192.0.2.90-192.0.2.150\"");
+    reconfigure(&mut site, "\"192.0.2.100-192.0.2.119\"", "\"192.0.2.90-192.0.2.125\"");
     assert_eq!(site.hear(&Packet::request().mac(2).address(54, SERVER).address(50, offered)).answer().kind(), "ACK");
     assert_eq!(site.hear(&Packet::request().mac(1).ciaddr(held)).answer().kind(), "ACK");
     assert_eq!(site.hear(&Packet::discover().mac(3)).answer().yiaddr(), address(90));
