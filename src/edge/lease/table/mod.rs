@@ -62,6 +62,9 @@ struct Slot {
     durable_until: Timestamp,
     /// The time of its entry in the queue of what ends.
     queued: Timestamp,
+    /// It is the slot by which its client is found. A renewal need not look the client up then: with a million leases each look
+    /// into another part of memory costs more than all else.
+    is_linked: bool,
 }
 
 /// What a client that asks for an address can be offered.
@@ -288,7 +291,6 @@ impl LeaseTable {
     pub fn put(&mut self, record: LeaseRecord) {
         let (address, now) = (record.address, record.starts_at);
         self.offers.remove(address);
-        self.places.set_vacant(address, false);
         self.probed.forget_clear(address);
         let number = self.place_record(record);
         self.link_client(number);
@@ -484,7 +486,7 @@ impl LeaseTable {
     fn open(&mut self, address: Ipv4Addr) {
         match self.places.slot(address) {
             Some(number) => self.queue_again(address, number),
-            None if self.offers.at(address).is_none() => self.places.set_vacant(address, true),
+            None if self.offers.at(address).is_none() && !self.probed.rests(address) => self.places.set_vacant(address, true),
             None => {}
         }
     }
@@ -514,7 +516,8 @@ impl LeaseTable {
             }
             return number;
         }
-        let slot = Some(Slot { record, durable_until: Timestamp::default(), queued: NOT_QUEUED });
+        self.places.set_vacant(address, false);
+        let slot = Some(Slot { record, durable_until: Timestamp::default(), queued: NOT_QUEUED, is_linked: false });
         let number = self.free_slots.pop().unwrap_or_else(|| {
             self.slots.push(None);
             // There are no more addresses than that.
@@ -529,14 +532,22 @@ impl LeaseTable {
 
     fn link_client(&mut self, number: u32) {
         let Self { slots, clients, hasher, .. } = self;
-        let Some(slot) = slot_at(slots, number) else { return };
+        let Some(slot) = slot_at(slots, number).filter(|slot| !slot.is_linked) else { return };
         let client = &slot.record.client;
         let hash_of = |number: &u32| slot_at(slots, *number).map(|slot| hasher.hash_one(&slot.record.client)).unwrap_or_default();
-        *clients.entry(hasher.hash_one(client), |other| is_of(slots, *other, client), hash_of).or_insert(number).get_mut() = number;
+        let mut entry = clients.entry(hasher.hash_one(client), |other| is_of(slots, *other, client), hash_of).or_insert(number);
+        let former = std::mem::replace(entry.get_mut(), number);
+        if let Some(former) = slot_at_mut(slots, former) {
+            former.is_linked = false;
+        }
+        if let Some(slot) = slot_at_mut(slots, number) {
+            slot.is_linked = true;
+        }
     }
 
     fn unlink_client(&mut self, number: u32) {
-        let Some(slot) = slot_at(&self.slots, number) else { return };
+        let Some(slot) = slot_at_mut(&mut self.slots, number).filter(|slot| slot.is_linked) else { return };
+        slot.is_linked = false;
         if let Ok(entry) = self.clients.find_entry(self.hasher.hash_one(&slot.record.client), |other| *other == number) {
             entry.remove();
         }

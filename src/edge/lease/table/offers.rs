@@ -64,6 +64,9 @@ impl Offers {
 
     /// Takes an offer away.
     pub(super) fn remove(&mut self, address: Ipv4Addr) -> Option<Offer> {
+        if self.by_address.is_empty() {
+            return None;
+        }
         let offer = self.by_address.remove(&address)?;
         self.by_client.remove(&offer.client);
         self.unknown = self.unknown.saturating_sub(usize::from(!offer.known));

@@ -57,6 +57,11 @@ impl Probed {
         self.in_use.insert(address, until);
     }
 
+    /// Whether it is among those in use, be its time over or not.
+    pub(super) fn rests(&self, address: Ipv4Addr) -> bool {
+        self.in_use.contains_key(&address)
+    }
+
     pub(super) fn is_in_use(&self, now: Timestamp, address: Ipv4Addr) -> bool {
         !self.in_use.is_empty() && self.in_use.get(&address).is_some_and(|until| *until > now)
     }

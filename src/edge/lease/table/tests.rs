@@ -286,6 +286,32 @@ fn an_address_in_use_by_a_stranger_rests_and_comes_back() {
 }
 
 #[test]
+fn an_address_that_was_on_offer_when_a_stranger_was_found_rests_too() {
+    let mut table = table(1);
+    assert_eq!(table.offer(at(0), &client(1), None, None), Choice::Address(address(1)));
+    table.mark_in_use(address(1), at(600));
+    assert!(!table.is_free_for(at(1), &client(1), address(1)));
+    table.withdraw_offer(&client(1));
+    assert_eq!(table.offer(at(599), &client(2), None, None), Choice::NoneFree);
+    assert_eq!(table.offer(at(600), &client(2), None, None), Choice::Address(address(1)));
+}
+
+#[test]
+fn a_client_is_found_by_the_address_that_it_took_or_renewed_last() {
+    let mut table = table(9);
+    for (number, last) in [(1, 1), (1, 2), (2, 3), (1, 1), (2, 4), (1, 1)] {
+        table.put(record(number, address(last), LeaseState::Bound, at(0), HOUR));
+        assert_eq!(table.record_of(&client(number)).unwrap().address, address(last));
+    }
+    table.put(record(2, address(1), LeaseState::Bound, at(0), HOUR));
+    assert_eq!(table.record_of(&client(1)), None);
+    table.put(record(1, address(2), LeaseState::Bound, at(0), HOUR));
+    assert_eq!(table.record_of(&client(1)).unwrap().address, address(2));
+    table.forget(address(1));
+    assert_eq!((table.record_of(&client(2)), table.len()), (None, 3));
+}
+
+#[test]
 fn a_new_shape_keeps_records_and_offers() {
     let mut table = table(4);
     for number in 1..=3 {
