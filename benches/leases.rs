@@ -11,7 +11,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use fairlead::clock::Timestamp;
-use fairlead::edge::lease::{AddressRange, Choice, ClientId, HardwareAddress, Journal, LeaseRecord, LeaseState, LeaseTable, RecordBatch};
+use fairlead::edge::lease::{AddressRange, ClientId, HardwareAddress, Journal, LeaseRecord, LeaseState, LeaseTable, RecordBatch};
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 const FIRST: u32 = 0x0a00_0000;
@@ -44,7 +44,7 @@ fn measure(leases: u32) {
     });
     let four_way = per_exchange(leases, |number, now| {
         let client = client(number);
-        let Choice::Address(address) = table.offer(now, &client, None, None) else { panic!() };
+        let address = table.offer(now, &client, None, None).address().unwrap();
         table.put(LeaseRecord { address, ..record(number, now) });
     });
     println!(

@@ -75,16 +75,16 @@ pub fn write_completions(mut command: Command, shell: Shell) -> Result<(), Failu
 pub fn write_man_page(command: Command) -> Result<(), Failure> {
     let mut page = Vec::new();
     let name = command.get_name().to_owned();
-    render_man_page(&mut page, name, command).map_err(|error| Failure::new("cannot render the man page").cause(&error))?;
+    render_man_page(&mut page, &name, command).map_err(|error| Failure::new("cannot render the man page").cause(&error))?;
     write_all(&page)
 }
 
-fn render_man_page(page: &mut Vec<u8>, title: String, command: Command) -> io::Result<()> {
+fn render_man_page(page: &mut Vec<u8>, title: &str, command: Command) -> io::Result<()> {
     let subcommands: Vec<Command> = command.get_subcommands().cloned().collect();
-    clap_mangen::Man::new(command).title(title.clone()).render(page)?;
+    clap_mangen::Man::new(command).title(title).render(page)?;
     subcommands.into_iter().try_for_each(|subcommand| {
         let title = format!("{title}-{}", subcommand.get_name());
-        render_man_page(page, title, subcommand)
+        render_man_page(page, &title, subcommand)
     })
 }
 

@@ -269,7 +269,7 @@ fn record(exchange: &Exchange<'_>, address: Ipv4Addr, state: LeaseState, expires
     LeaseRecord {
         address,
         client: exchange.request.client.clone(),
-        hardware: exchange.request.hardware.clone(),
+        hardware: exchange.request.hardware,
         state,
         starts_at: exchange.now,
         expires_at,
