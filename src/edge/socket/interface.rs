@@ -49,6 +49,12 @@ impl SystemInterface {
         Ok(found)
     }
 
+    /// The system's number of it: another one when an interface of the same name was made anew.
+    #[must_use]
+    pub fn index(&self) -> Option<usize> {
+        self.link.map(|link| link.ifindex())
+    }
+
     /// Its hardware address, when it is an Ethernet interface.
     #[must_use]
     pub fn mac(&self) -> Option<MacAddr> {

@@ -1,23 +1,29 @@
 use std::io;
+use std::sync::Arc;
 
-use super::port::Port;
+use super::port::{OpenSocket, Port};
 use crate::edge::dhcp::config::{DhcpConfig, Interface, Mode};
 use crate::edge::dhcp::{InterfaceId, PXE_PORT, SERVER_PORT};
 use crate::edge::socket::{DeviceSocket, FrameSocket, SystemInterface};
 use crate::failure::Failure;
 
-/// Opens the ports of every interface of the configuration.
-pub(super) fn open_ports(config: &DhcpConfig) -> Result<Vec<Port>, Failure> {
+/// The ports of every interface of the configuration: those among `open` are kept with what waits in them, the others are opened.
+pub(super) fn open_ports(config: &DhcpConfig, open: &[OpenSocket]) -> Result<Vec<Port>, Failure> {
     let mut ports = Vec::new();
     for (place, interface) in config.interfaces().iter().enumerate() {
-        ports.append(&mut open_interface(config, InterfaceId(place), interface)?);
+        ports.append(&mut open_interface(config, InterfaceId(place), interface, open)?);
         tracing::info!("DHCP on `{}` as {:?}, {}", interface.name, interface.mode, interface.address);
     }
     Ok(ports)
 }
 
-/// Opens the ports of one interface, once it is what the configuration says of it.
-pub(super) fn open_interface(config: &DhcpConfig, id: InterfaceId, interface: &Interface) -> Result<Vec<Port>, Failure> {
+/// The ports of one interface, once it is what the configuration says of it.
+pub(super) fn open_interface(
+    config: &DhcpConfig,
+    id: InterfaceId,
+    interface: &Interface,
+    open: &[OpenSocket],
+) -> Result<Vec<Port>, Failure> {
     let system = check_interface(config, interface)?;
     let numbers: &[u16] = match interface.mode {
         Mode::Server | Mode::Observe => &[SERVER_PORT],
@@ -25,12 +31,18 @@ pub(super) fn open_interface(config: &DhcpConfig, id: InterfaceId, interface: &I
     };
     let mut ports = Vec::new();
     for number in numbers {
-        let socket = DeviceSocket::bind(&interface.name, *number).map_err(|error| port_failure(&error, &interface.name, *number))?;
+        let kept = open.iter().find(|socket| socket.is(&interface.name, system.index(), *number));
+        let socket = match kept {
+            Some(kept) => Arc::clone(&kept.socket),
+            None => DeviceSocket::bind(&interface.name, *number)
+                .map(Arc::new)
+                .map_err(|error| port_failure(&error, &interface.name, *number))?,
+        };
         let frames = match interface.mode {
             Mode::Server => open_frames(&system)?,
             Mode::Proxy | Mode::Observe => None,
         };
-        ports.push(Port::new(id, &interface.name, interface.address, *number, socket, frames));
+        ports.push(Port::new(id, (&interface.name, system.index()), interface.address, *number, socket, frames));
     }
     Ok(ports)
 }

@@ -29,8 +29,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use self::desk::Change;
 use self::mailbox::Mailbox;
-use self::port::Port;
-use self::service::{JournalDisk, Letter, Service};
+use self::port::{OpenSocket, Port};
+use self::service::{JournalDisk, Letter, Reload, Service};
 use super::action::{Action, DropReason, Outcome};
 use super::config::{DhcpConfig, Interface};
 use super::{BootSettings, Engine, InterfaceId};
@@ -55,6 +55,9 @@ struct Shared {
     engine: Mutex<Engine>,
     drops: Mutex<BTreeMap<DropReason, u64>>,
     mailbox: Arc<Mailbox<Letter>>,
+    open: Mutex<Vec<OpenSocket>>,
+    /// One reload at a time: each is planned on what is open.
+    reloading: tokio::sync::Mutex<()>,
 }
 
 /// Asks a server, running or not, about the machines that it has seen; has a running one change its leases.
@@ -74,7 +77,7 @@ const LONGEST_DATAGRAM: usize = 9216;
 /// # Errors
 /// What [`Server::bind`] would refuse.
 pub fn check_interface(config: &DhcpConfig, interface: &Interface) -> Result<(), Failure> {
-    bind::open_interface(config, InterfaceId(0), interface).map(drop)
+    bind::open_interface(config, InterfaceId(0), interface, &[]).map(drop)
 }
 
 impl Server {
@@ -84,10 +87,11 @@ impl Server {
     /// # Errors
     /// When an interface, an address, a port or a privilege is missing, or the leases can't be read. Nothing is left open then.
     pub fn bind(config: DhcpConfig, folder: &Path) -> Result<Self, Failure> {
-        let ports = bind::open_ports(&config)?;
+        let ports = bind::open_ports(&config, &[])?;
         let (journal, records) = Journal::open(folder).map_err(|error| lease_failure(&error, folder))?;
         tracing::info!("{} leases read from `{}`", records.len(), folder.display());
         let shared = Shared::new(Engine::new(Arc::new(config), records))?;
+        shared.note_open(&ports);
         Ok(Self { shared: Arc::new(shared), ports, journal })
     }
 
@@ -179,6 +183,24 @@ impl Handle {
         look(&self.0.engine())
     }
 
+    /// Serves by another configuration from now on, or goes on by the old one: all of it or nothing.
+    ///
+    /// Ports that both have stay open, and requests wait in them meanwhile; those of ports that go are answered first, by the old
+    /// configuration. Promises under way are kept before anything changes, so this takes as long as the disk does. Must be called
+    /// within a tokio runtime.
+    ///
+    /// # Errors
+    /// What [`Server::bind`] would refuse of the configuration, or that the server does not run.
+    pub async fn reload(&self, config: Arc<DhcpConfig>) -> Result<(), Failure> {
+        let _one_at_a_time = self.0.reloading.lock().await;
+        let open = lock(&self.0.open).clone();
+        let ports = bind::open_ports(&config, &open)?;
+        drop(open);
+        let (done, applied) = oneshot::channel();
+        self.0.mailbox.post(Letter::Reload(Reload { config, ports, done }));
+        applied.await.map_err(|_| Failure::new(NotRunning.to_string()))
+    }
+
     /// Has the serving thread change leases between two datagrams, and waits until what `change` commits is on the disk, or will
     /// not be. No client is answered while `change` runs, so it must be short.
     ///
@@ -194,11 +216,21 @@ impl Handle {
 impl Shared {
     fn new(engine: Engine) -> Result<Self, Failure> {
         let mailbox = Mailbox::new().map_err(|error| Failure::new("cannot prepare the thread that serves DHCP").cause(&error))?;
-        Ok(Self { engine: Mutex::new(engine), drops: Mutex::default(), mailbox: Arc::new(mailbox) })
+        Ok(Self {
+            engine: Mutex::new(engine),
+            drops: Mutex::default(),
+            mailbox: Arc::new(mailbox),
+            open: Mutex::default(),
+            reloading: tokio::sync::Mutex::default(),
+        })
     }
 
     fn engine(&self) -> MutexGuard<'_, Engine> {
         lock(&self.engine)
+    }
+
+    fn note_open(&self, ports: &[Port]) {
+        *lock(&self.open) = ports.iter().map(Port::open_socket).collect();
     }
 
     fn count(&self, reason: DropReason) {

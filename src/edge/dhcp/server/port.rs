@@ -2,6 +2,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd as _, BorrowedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::edge::dhcp::{CLIENT_PORT, Destination, InterfaceId, Outgoing};
@@ -12,10 +13,12 @@ use crate::edge::socket::{DeviceSocket, FrameSocket, Message, SendBatch};
 pub(super) struct Port {
     pub(super) interface: InterfaceId,
     pub(super) name: String,
+    /// The system's number of the interface when the port was opened.
+    pub(super) index: Option<usize>,
     /// Our address on the interface, which answers come from.
     pub(super) address: Ipv4Addr,
     pub(super) number: u16,
-    pub(super) socket: DeviceSocket,
+    pub(super) socket: Arc<DeviceSocket>,
     /// `None` where there are no Ethernet frames, and in proxy mode, which sends none.
     pub(super) frames: Option<FrameSocket>,
     pub(super) outgoing: VecDeque<(SocketAddrV4, Vec<u8>)>,
@@ -23,6 +26,22 @@ pub(super) struct Port {
     /// Receiving failed: it is not tried again before.
     pub(super) resting_until: Option<Instant>,
     trouble: Seldom,
+}
+
+/// An open socket, for a new configuration to keep.
+#[derive(Clone, Debug)]
+pub(super) struct OpenSocket {
+    name: String,
+    index: Option<usize>,
+    number: u16,
+    pub(super) socket: Arc<DeviceSocket>,
+}
+
+impl OpenSocket {
+    /// Whether it is this port of the interface. One of the same name and another number was made anew: the socket is deaf.
+    pub(super) fn is(&self, name: &str, index: Option<usize>, number: u16) -> bool {
+        (self.name.as_str(), self.index, self.number) == (name, index, number)
+    }
 }
 
 /// So many answers may wait for the interface before no more requests are taken from it.
@@ -34,15 +53,16 @@ const REST: Duration = Duration::from_secs(1);
 impl Port {
     pub(super) fn new(
         interface: InterfaceId,
-        name: &str,
+        system: (&str, Option<usize>),
         address: Ipv4Addr,
         number: u16,
-        socket: DeviceSocket,
+        socket: Arc<DeviceSocket>,
         frames: Option<FrameSocket>,
     ) -> Self {
         Self {
             interface,
-            name: name.to_owned(),
+            name: system.0.to_owned(),
+            index: system.1,
             address,
             number,
             socket,
@@ -52,6 +72,11 @@ impl Port {
             resting_until: None,
             trouble: Seldom::default(),
         }
+    }
+
+    /// Its socket, for a new configuration to keep.
+    pub(super) fn open_socket(&self) -> OpenSocket {
+        OpenSocket { name: self.name.clone(), index: self.index, number: self.number, socket: Arc::clone(&self.socket) }
     }
 
     /// Puts an answer into the line of what goes out.

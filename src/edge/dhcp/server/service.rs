@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::desk::{BatchId, Change, Desk, Disk, Place};
 use super::mailbox::Mailbox;
 use super::port::Port;
 use super::{LONGEST_DATAGRAM, Shared};
 use crate::clock;
+use crate::edge::dhcp::config::DhcpConfig;
 use crate::edge::dhcp::{Outcome, Outgoing};
 use crate::edge::lease::{Journal, RecordBatch};
 use crate::edge::socket::{ReceiveBatch, SendBatch};
@@ -24,13 +25,23 @@ pub(super) enum Letter {
     Settled(BatchId, Outcome),
     /// Somebody changes leases.
     Change(Change),
+    /// Serve by another configuration.
+    Reload(Reload),
     /// Keep the promises under way, then end.
     Stop,
+}
+
+/// A configuration that was held against the machine, with its ports.
+pub(super) struct Reload {
+    pub(super) config: Arc<DhcpConfig>,
+    pub(super) ports: Vec<Port>,
+    pub(super) done: oneshot::Sender<()>,
 }
 
 /// The thread that serves: it alone receives, decides and sends, for all ports, in batches. Its work on a batch is short, and the
 /// disk is waited for elsewhere, so no port waits for another one's clients.
 pub(super) struct Service {
+    shared: Arc<Shared>,
     desk: Desk<JournalDisk>,
     mailbox: Arc<Mailbox<Letter>>,
     ports: Vec<Port>,
@@ -39,6 +50,8 @@ pub(super) struct Service {
     incoming: ReceiveBatch,
     sender: SendBatch,
     due: Vec<Outgoing>,
+    /// Waits until all promises are kept: they name interfaces by their places in the configuration that made them.
+    reloads: VecDeque<(Instant, Reload)>,
     stopping: Option<Instant>,
 }
 
@@ -91,13 +104,15 @@ impl Service {
     pub(super) fn new(shared: Arc<Shared>, disk: JournalDisk, ports: Vec<Port>, reports: mpsc::Sender<SiteEvent>) -> Self {
         let mailbox = Arc::clone(&disk.mailbox);
         Self {
-            desk: Desk::new(shared, disk, reports),
+            desk: Desk::new(Arc::clone(&shared), disk, reports),
+            shared,
             mailbox,
             ports,
             first: 0,
             incoming: ReceiveBatch::new(LONGEST_DATAGRAM),
             sender: SendBatch::default(),
             due: Vec::new(),
+            reloads: VecDeque::new(),
             stopping: None,
         }
     }
@@ -110,20 +125,26 @@ impl Service {
             let now = clock::now();
             for place in ready {
                 // What was found ready may have been read to its end by the last look.
-                if self.stopping.is_none() {
+                if self.receives() {
                     self.receive(place, now);
                 }
             }
             self.desk.submit();
             self.send();
+            self.reload_when_kept();
         }
         Ok(())
+    }
+
+    /// Whether requests are taken.
+    fn receives(&self) -> bool {
+        self.stopping.is_none() && self.reloads.is_empty()
     }
 
     /// Waits until there is something to do. Returns the ports that have requests, in the order in which to take them.
     fn wait(&mut self) -> io::Result<Vec<usize>> {
         let now = Instant::now();
-        let receives = self.stopping.is_none() && self.desk.has_room();
+        let receives = self.receives() && self.desk.has_room();
         let mut watched = vec![Watched::Mailbox];
         let listening: Vec<bool> = self.ports.iter_mut().map(|port| receives && port.receives(now)).collect();
         let mut sockets = vec![PollFd::new(self.mailbox.as_fd(), PollFlags::POLLIN)];
@@ -161,7 +182,9 @@ impl Service {
 
     /// The time until something is due without anybody's doing.
     fn timeout(&self, now: Instant) -> PollTimeout {
-        let moments = self.ports.iter().filter_map(|port| port.resting_until).chain(self.stopping);
+        // The disk tells the mailbox when it is done; only the network must be given up on.
+        let late = self.reloads.front().map(|(until, _)| *until).filter(|until| *until > now);
+        let moments = self.ports.iter().filter_map(|port| port.resting_until).chain(self.stopping).chain(late);
         moments.min().map_or(PollTimeout::NONE, |moment| {
             // Rounded up, or the last fraction of a millisecond would be spent in circles.
             let left = moment.saturating_duration_since(now).saturating_add(Duration::from_millis(1));
@@ -179,6 +202,7 @@ impl Service {
             match letter {
                 Letter::Settled(batch, outcome) => self.desk.settle(now, batch, outcome, &mut self.due),
                 Letter::Change(change) => self.desk.change(now, change, &mut self.due),
+                Letter::Reload(reload) => self.begin_reload(reload),
                 Letter::Stop => self.stop(),
             }
         }
@@ -218,20 +242,56 @@ impl Service {
         if self.stopping.is_some() {
             return;
         }
-        let now = clock::now();
         for place in 0..self.ports.len() {
-            for _ in 0..LAST_BATCHES {
-                if !self.receive(place, now) {
-                    break;
-                }
-            }
+            self.receive_the_last(place);
         }
         self.stopping = Instant::now().checked_add(LAST_WAIT);
     }
 
+    /// Takes what has come in at a port by now.
+    fn receive_the_last(&mut self, place: usize) {
+        let now = clock::now();
+        for _ in 0..LAST_BATCHES {
+            if !self.receive(place, now) {
+                break;
+            }
+        }
+    }
+
+    /// Takes the last requests of ports that go, and no others until the promises under way are kept.
+    fn begin_reload(&mut self, reload: Reload) {
+        let stays = |port: &Port| reload.ports.iter().any(|new| Arc::ptr_eq(&new.socket, &port.socket));
+        let going: Vec<usize> = self.ports.iter().enumerate().filter(|(_, port)| !stays(port)).map(|(place, _)| place).collect();
+        let now = Instant::now();
+        self.reloads.push_back((now.checked_add(LAST_WAIT).unwrap_or(now), reload));
+        for place in going {
+            self.receive_the_last(place);
+        }
+    }
+
+    fn reload_when_kept(&mut self) {
+        while let Some((until, _)) = self.reloads.front() {
+            // A network that takes nothing must not keep the site from a configuration that may mend it; the disk must be waited for.
+            let is_late = *until <= Instant::now() && self.desk.is_idle();
+            if !self.keeps_nothing_waiting() && !is_late {
+                return;
+            }
+            let Some((_, Reload { config, ports, done })) = self.reloads.pop_front() else { return };
+            self.shared.engine().reconfigure(config);
+            self.shared.note_open(&ports);
+            self.ports = ports;
+            // Nobody may be waiting any more.
+            let _ = done.send(());
+        }
+    }
+
+    fn keeps_nothing_waiting(&self) -> bool {
+        self.desk.is_idle() && self.ports.iter().all(Port::is_flushed)
+    }
+
     fn is_done(&self) -> bool {
         let Some(until) = self.stopping else { return false };
-        let all_kept = self.desk.is_idle() && self.ports.iter().all(Port::is_flushed);
+        let all_kept = self.keeps_nothing_waiting();
         if !all_kept && until <= Instant::now() {
             tracing::warn!("the disk or the network was too slow for the last DHCP answers");
             return true;

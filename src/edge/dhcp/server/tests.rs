@@ -185,6 +185,7 @@ struct Loopback {
     to: SocketAddrV4,
     client: UdpSocket,
     folder: TestFolder,
+    socket: Arc<DeviceSocket>,
     ended: sync_mpsc::Receiver<std::io::Result<()>>,
     start: Option<Box<dyn FnOnce() + Send>>,
 }
@@ -198,9 +199,9 @@ impl Loopback {
         let mut engine = Engine::new(Arc::new(config(text)), records);
         engine.set_boot_settings(Some(Arc::new(settings())));
         let shared = Arc::new(Shared::new(engine).unwrap());
-        let socket = DeviceSocket::bind("lo", 0).unwrap();
+        let socket = Arc::new(DeviceSocket::bind("lo", 0).unwrap());
         let to = SocketAddrV4::new(BOX, socket.port().unwrap());
-        let port = Port::new(InterfaceId(0), "lo", BOX, number, socket, None);
+        let port = Port::new(InterfaceId(0), ("lo", None), BOX, number, Arc::clone(&socket), None);
         let disk = JournalDisk { journal, mailbox: Arc::clone(&shared.mailbox) };
         let (end, ended) = sync_mpsc::channel();
         let serving = Arc::clone(&shared);
@@ -212,7 +213,7 @@ impl Loopback {
         };
         let client = UdpSocket::bind("127.0.0.7:0").unwrap();
         client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        Self { shared, to, client, folder, ended, start: Some(Box::new(start)) }
+        Self { shared, to, client, folder, socket, ended, start: Some(Box::new(start)) }
     }
 
     fn start(&mut self) {
@@ -286,6 +287,63 @@ fn leases_under_way_are_on_the_disk_when_the_thread_has_ended() {
     let (_journal, records) = Journal::open(loopback.folder.path()).unwrap();
     let addresses: Vec<Ipv4Addr> = records.iter().map(|record| record.address).collect();
     assert_eq!(addresses, [RESERVED]);
+}
+
+#[test]
+fn a_reload_keeps_what_waits_in_ports_that_stay_and_answers_it_by_the_new_configuration() {
+    let mut loopback = Loopback::new("dhcp-service-reload", PROXY, PXE_PORT);
+    for number in 0..100 {
+        loopback.send(&boot_request(3, number));
+    }
+    // The same interface in another place, and another address of the box.
+    let text = "[[interface]]\nname = \"eth9\"\nmode = \"proxy\"\naddress = \"198.51.100.2\"\n\
+                [[interface]]\nname = \"lo\"\nmode = \"proxy\"\naddress = \"192.0.2.9\"\n";
+    let port = Port::new(InterfaceId(1), ("lo", None), BOX, PXE_PORT, Arc::clone(&loopback.socket), None);
+    let (done, applied) = oneshot::channel();
+    loopback.shared.mailbox.post(Letter::Reload(Reload { config: Arc::new(config(text)), ports: vec![port], done }));
+    loopback.start();
+    for number in 0..100_u32 {
+        let answer = loopback.receive();
+        assert_eq!((answer.xid(), answer.addresses(54)), (number.to_be_bytes().as_slice(), vec![Ipv4Addr::new(192, 0, 2, 9)]));
+    }
+    applied.blocking_recv().unwrap();
+    loopback.stop();
+    loopback.join();
+}
+
+#[test]
+fn a_reload_answers_what_waits_in_ports_that_go_by_the_old_configuration() {
+    let mut loopback = Loopback::new("dhcp-service-reload-gone", PROXY, PXE_PORT);
+    for number in 0..100 {
+        loopback.send(&boot_request(3, number));
+    }
+    let text = "[[interface]]\nname = \"eth9\"\nmode = \"proxy\"\naddress = \"198.51.100.2\"\n";
+    let (done, applied) = oneshot::channel();
+    loopback.shared.mailbox.post(Letter::Reload(Reload { config: Arc::new(config(text)), ports: Vec::new(), done }));
+    loopback.start();
+    applied.blocking_recv().unwrap();
+    for number in 0..100_u32 {
+        let answer = loopback.receive();
+        assert_eq!((answer.xid(), answer.addresses(54)), (number.to_be_bytes().as_slice(), vec![Ipv4Addr::new(192, 0, 2, 2)]));
+    }
+    assert!(lock(&loopback.shared.open).is_empty());
+    loopback.stop();
+    loopback.join();
+}
+
+#[test]
+fn a_reload_waits_for_promises_that_are_under_way() {
+    let mut loopback = Loopback::new("dhcp-service-reload-promise", SERVER_CONFIG, SERVER_PORT);
+    loopback.send(&Packet::request().mac(0x99).address(50, RESERVED));
+    let (done, applied) = oneshot::channel();
+    let letter = Letter::Reload(Reload { config: Arc::new(config(PROXY)), ports: Vec::new(), done });
+    loopback.shared.mailbox.post(letter);
+    loopback.start();
+    applied.blocking_recv().unwrap();
+    loopback.stop();
+    loopback.join();
+    let (_journal, records) = Journal::open(loopback.folder.path()).unwrap();
+    assert_eq!(records.iter().map(|record| record.address).collect::<Vec<_>>(), [RESERVED]);
 }
 
 #[tokio::test]
