@@ -1,6 +1,7 @@
 //! What an operator types: `fairlead-edge COMMAND`.
 
 mod check;
+mod explain;
 mod join;
 mod lease;
 mod lease_change;
@@ -56,6 +57,8 @@ enum Command {
     Check,
     /// Serve the site until SIGTERM or SIGINT
     Run,
+    /// Explain what a machine would be answered over DHCP, and which line of the configuration says so
+    Explain(explain::ExplainArguments),
     /// Say how the running box is: its subnets, their leases, what was not answered
     Status(status::StatusArguments),
     /// Look at leases, free them, take them over from another server
@@ -81,6 +84,7 @@ impl EdgeArguments {
             Command::Check => in_runtime(check::check(&global.config)),
             Command::Status(arguments) => status::run(&arguments, &global.load()?),
             Command::Lease(arguments) => lease::run(arguments, &global.load()?),
+            Command::Explain(arguments) => explain::run(&arguments, &global.config),
             Command::Run => in_runtime(run(global.load()?)),
             Command::Completions { shell } => command_line::write_completions(Self::command(), shell),
             Command::Man => command_line::write_man_page(Self::command()),

@@ -19,10 +19,12 @@ use std::fmt;
 use std::net::Ipv4Addr;
 
 pub use build::build;
+pub(in crate::edge) use build::parse_arch;
 pub use difference::Change;
 pub use network::{Ipv4Network, NetworkError};
 pub use option_value::in_words;
 pub use section::{BootSection, ClassSection, DhcpSection, InterfaceSection, Sections, SubnetSection};
+pub(in crate::edge) use value::parse_hex;
 
 use self::policy::{Class, General, GeneralBootFiles, Policy, Reservation, ReservationKey, Sourced};
 use crate::edge::lease::AddressRange;

@@ -80,7 +80,7 @@ impl fmt::Display for Value {
 }
 
 /// Octets in hexadecimal digits, two each, with `:`, `-`, a space or nothing between them.
-pub(super) fn parse_hex(text: &str) -> Option<Vec<u8>> {
+pub(in crate::edge) fn parse_hex(text: &str) -> Option<Vec<u8>> {
     let separator = text.chars().find(|letter| !letter.is_ascii_hexdigit());
     let octets = match separator {
         None => data_encoding::HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()?,

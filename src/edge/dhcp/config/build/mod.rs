@@ -12,6 +12,8 @@ mod times;
 
 use std::net::Ipv4Addr;
 
+pub(in crate::edge) use self::boot::parse_arch;
+
 use super::policy::{Origin, Sourced};
 use super::section::Sections;
 use super::{DhcpConfig, Mode, Subnet};
