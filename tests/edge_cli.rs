@@ -461,3 +461,82 @@ fn every_lease_command_has_examples_in_its_help() {
         "the man page has no lease import"
     );
 }
+
+const SITE: &str = "[[interface]]
+name = \"fl-none0\"
+mode = \"server\"
+address = \"192.0.2.1\"
+[[subnet]]
+network = \"192.0.2.0/24\"
+pools = [\"192.0.2.100-192.0.2.199\"]
+ntp = [\"192.0.2.1\"]
+[[class]]
+name = \"kiosks\"
+arch = [\"x64-uefi\"]
+lease_time = \"2h\"
+boot = false
+";
+
+#[test]
+fn explain_says_what_a_machine_would_be_answered_and_which_line_says_so() {
+    let edge = Edge::new("explain", SITE);
+    let (code, out, error) = edge.run(&["explain", "--mac", "52:54:00:00:00:01", "--arch", "x64-uefi"]);
+    assert_eq!((code, error.as_str()), (0, ""), "{out}");
+    for expected in [
+        "note: there is no state folder `FOLDER/state`: explained without leases, and no boot file is named before the cloud was reached\n",
+        "\ninterface `fl-none0` (server)\n",
+        "\n  subnet       192.0.2.0/24  (the interface's address is 192.0.2.1) [FOLDER/edge.toml:7]\n",
+        "\n  class        kiosks  [FOLDER/edge.toml:11]\n",
+        "\n  lease time   2h  (asked for none; lease_time, class) [FOLDER/edge.toml:13]\n",
+        "\n  boot file    none  (it may not boot from the network: `boot = false`) [FOLDER/edge.toml:14]\n",
+        "\n  option 42    ntp-servers = 192.0.2.1  (subnet) [FOLDER/edge.toml:9]\n",
+        "\n  answer       OFFER of 192.0.2.1",
+    ] {
+        assert!(out.contains(expected), "{expected}: {out}");
+    }
+    let (code, out, _) = edge.run(&["explain", "--mac", "52:54:00:00:00:01", "--relay", "10.0.0.1", "--json"]);
+    assert_eq!(code, 0);
+    let told: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(told["interface"], "fl-none0");
+    assert!(told["answers"].as_array().unwrap().is_empty() && !told["silent"].as_array().unwrap().is_empty(), "{told}");
+}
+
+#[test]
+fn explain_reads_captures_and_messages() {
+    let edge = Edge::new("explain-pcap", SITE);
+    let capture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/dhcp/uefi-ovmf-then-ipxe2.pcap");
+    let (code, out, error) = edge.run(&["explain", "--json", "--pcap", capture.to_str().unwrap()]);
+    assert_eq!((code, error.as_str()), (0, ""));
+    let told: Vec<serde_json::Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(told.len() >= 4 && told.iter().all(|one| one["packet"].as_u64().is_some()), "{out}");
+    assert_eq!(told[0]["answers"][0]["message"], "OFFER");
+
+    edge.refuses(&["explain", "--hex", "01:0"], "error: that is no message in hexadecimal digits\nhint: write two digits an octet, with colons or nothing between them, from the octet `op` (01) on");
+    let toml = edge.path("edge.toml");
+    let (code, _, error) = edge.run(&["explain", "--pcap", toml.to_str().unwrap()]);
+    assert_eq!(code, 1);
+    assert!(error.contains("can't be read as a capture\n  caused by: it is neither pcap nor pcapng\nhint: tcpdump -w FILE"), "{error}");
+    let (code, out, _) = edge.run(&["explain", "--hex", "010203"]);
+    assert_eq!(code, 0);
+    assert!(out.contains("  no answer    "), "{out}");
+}
+
+#[test]
+fn reload_says_what_is_wrong_with_the_file_or_that_nothing_runs() {
+    let edge = Edge::new("reload", SITE);
+    edge.refuses(
+        &["reload"],
+        "error: no fairlead-edge runs with the state folder `FOLDER/state`\nhint: start it with `fairlead-edge run`; it reads its configuration then",
+    );
+    let edge = Edge::new("reload-wrong", &format!("{SITE}lease = 1\n"));
+    let (code, _, error) = edge.run(&["reload"]);
+    assert_eq!(code, 1);
+    assert!(error.starts_with("error: FOLDER/edge.toml:15: unknown field `lease`"), "{error}");
+}
+
+#[test]
+fn check_warns_of_what_is_unwise_with_its_line_and_remedy() {
+    let edge = Edge::new("unwise", SITE);
+    let (_, out, _) = edge.run(&["check"]);
+    assert!(out.contains("\nwarning: FOLDER/edge.toml:7: subnet 192.0.2.0/24 names no router\nhint: set `routers`"), "{out}");
+}

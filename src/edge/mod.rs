@@ -9,6 +9,7 @@ pub mod endpoint;
 pub mod http;
 pub mod identity;
 pub mod lease;
+pub mod reload;
 pub mod run;
 mod served;
 pub mod socket;

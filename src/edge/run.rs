@@ -1,12 +1,13 @@
 //! Puts the parts of the edge together: binds everything, and only then serves.
 
 use std::net::SocketAddrV4;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::boot_files::{BootFile, BootFiles};
 use super::config::EdgeConfig;
@@ -16,6 +17,7 @@ use super::dhcp::server::Server as DhcpServer;
 use super::endpoint::Endpoint;
 use super::http::server::HttpServer;
 use super::identity::Identity;
+use super::reload::Reloader;
 use super::served::ServedReports;
 use super::state::StateDir;
 use super::tftp::server::TftpServer;
@@ -35,11 +37,11 @@ pub(super) const TFTP_PORT: u16 = 69;
 /// Servers get this long to finish what runs.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 
-/// Serves the site until SIGTERM or SIGINT.
+/// Serves the site by this configuration, which was read from `path`, until SIGTERM or SIGINT. On SIGHUP the file is read again.
 ///
 /// # Errors
 /// When anything is not in order: nothing is served then. Later, when a part of the program breaks down.
-pub async fn run(config: EdgeConfig) -> Result<()> {
+pub async fn run(config: EdgeConfig, path: PathBuf) -> Result<()> {
     let mut signals = Signals::listen()?;
     let http_port = config.http_port.get();
     let addresses: Vec<(String, std::net::Ipv4Addr)> =
@@ -82,9 +84,10 @@ pub async fn run(config: EdgeConfig) -> Result<()> {
     }
 
     let (reports, queue) = reports::queue();
-    let dhcp = DhcpServer::bind(config.dhcp, &state.folder("leases")?)?;
+    let dhcp = DhcpServer::bind(config.dhcp.clone(), &state.folder("leases")?)?;
     let control = ControlSocket::bind(&state.path().join(control::SOCKET))?;
-    let desk = Arc::new(Desk::new(dhcp.handle()));
+    let reloader = Arc::new(Reloader::new(path, config, dhcp.handle()));
+    let desk = Arc::new(Desk::new(dhcp.handle(), Arc::clone(&reloader)));
     let served = Arc::new(ServedReports::new(dhcp.handle(), reports.clone()));
     let endpoints = |port| -> Vec<Endpoint> {
         let endpoint =
@@ -122,6 +125,7 @@ pub async fn run(config: EdgeConfig) -> Result<()> {
     uplinks.spawn(settings::follow(Arc::clone(&uplink), last, apply));
     uplinks.spawn(renewal::follow(uplink));
 
+    let reloads = follow_reloads(reloader)?;
     let broken = tokio::select! {
         name = signals.wait() => {
             tracing::info!("{name}: finishing what runs, then ending");
@@ -130,6 +134,7 @@ pub async fn run(config: EdgeConfig) -> Result<()> {
         Some(ended) = servers.join_next() => Some(part_ended(ended)),
         Some(ended) = uplinks.join_next() => Some(part_ended(ended.map(Ok))),
     };
+    reloads.abort();
     uplinks.abort_all();
     stop.send_replace(true);
     let finish = async {
@@ -225,6 +230,17 @@ fn warn_of_certificate(identity: &Identity) {
             validity.not_before
         );
     }
+}
+
+/// Reads the configuration again on each SIGHUP; how it went is in the log.
+fn follow_reloads(reloader: Arc<Reloader>) -> Result<JoinHandle<()>> {
+    let mut hang_up = signal(SignalKind::hangup()).map_err(|error| Failure::new("cannot listen for signals").cause(&error))?;
+    Ok(tokio::spawn(async move {
+        while hang_up.recv().await.is_some() {
+            // Told in the log by itself.
+            drop(reloader.reload().await);
+        }
+    }))
 }
 
 /// The signals that end the program.

@@ -5,6 +5,7 @@ mod explain;
 mod join;
 mod lease;
 mod lease_change;
+mod reload;
 mod status;
 
 use std::future::Future;
@@ -57,6 +58,8 @@ enum Command {
     Check,
     /// Serve the site until SIGTERM or SIGINT
     Run,
+    /// Have the running box read its configuration again: all of it is taken, or nothing
+    Reload,
     /// Explain what a machine would be answered over DHCP, and which line of the configuration says so
     Explain(explain::ExplainArguments),
     /// Say how the running box is: its subnets, their leases, what was not answered
@@ -84,8 +87,9 @@ impl EdgeArguments {
             Command::Check => in_runtime(check::check(&global.config)),
             Command::Status(arguments) => status::run(&arguments, &global.load()?),
             Command::Lease(arguments) => lease::run(arguments, &global.load()?),
+            Command::Reload => reload::reload(&global.config),
             Command::Explain(arguments) => explain::run(&arguments, &global.config),
-            Command::Run => in_runtime(run(global.load()?)),
+            Command::Run => in_runtime(run(global.load()?, global.config)),
             Command::Completions { shell } => command_line::write_completions(Self::command(), shell),
             Command::Man => command_line::write_man_page(Self::command()),
         }

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
@@ -8,20 +9,22 @@ use crate::clock::{self, Timestamp};
 use crate::edge::dhcp::server::Handle;
 use crate::edge::dhcp::{Action, Engine, Outcome};
 use crate::edge::lease::{LeaseEntry, LeaseRecord};
+use crate::edge::reload::Reloader;
 use crate::failure::Failure;
 
 /// Does what commands ask of the running box.
 #[derive(Debug)]
 pub struct Desk {
     dhcp: Handle,
+    reloader: Arc<Reloader>,
     started_at: Timestamp,
 }
 
 impl Desk {
     /// One that acts on this server, which was started just now.
     #[must_use]
-    pub fn new(dhcp: Handle) -> Self {
-        Self { dhcp, started_at: clock::now() }
+    pub fn new(dhcp: Handle, reloader: Arc<Reloader>) -> Self {
+        Self { dhcp, reloader, started_at: clock::now() }
     }
 
     /// Has the server change leases, and waits for the disk.
@@ -74,7 +77,7 @@ impl Handler for Desk {
     }
 
     async fn reload(&self) -> Result<Reloaded, Failure> {
-        Err(Failure::new("this version can't change its configuration while it runs").hint("restart it: no lease is lost by that"))
+        self.reloader.reload().await
     }
 
     async fn release_lease(&self, address: Ipv4Addr) -> Result<LeaseEntry, Failure> {

@@ -86,7 +86,7 @@ impl Explained<'_> {
         let mut text = format!("{packet}interface `{}` ({})", document.interface, document.mode);
         for Line { what, code, name, value, why, line } in &document.steps {
             let code = code.map(|code| format!(" {code}")).unwrap_or_default();
-            let name = if name.is_empty() { String::new() } else { format!("{name} ") };
+            let name = if name.is_empty() || name.starts_with("option ") { String::new() } else { format!("{name} ") };
             let value = if code.is_empty() || value.is_empty() { value.clone() } else { format!("= {value}") };
             let place = line.map(|line| format!("{}:{line}", self.path.display()));
             let reason = match (why.as_str(), place) {
