@@ -65,7 +65,7 @@ impl Engine {
         datagram: &[u8],
         fresh: Fresh,
     ) -> Vec<Action> {
-        let (interface, client, message) = (ingress.interface, request.hardware.clone(), request.kind.name());
+        let (interface, client, message) = (ingress.interface, request.hardware, request.kind.name());
         let told = |would| Action::Observed(Observation { interface, client: client.clone(), message, would });
         let shadow = self.shadow();
         let mut observed = Vec::new();
@@ -111,7 +111,7 @@ impl Engine {
         if !self.is_shadow {
             return;
         }
-        let (client, hardware) = (exchange.request.client.clone(), exchange.request.hardware.clone());
+        let (client, hardware) = (exchange.request.client.clone(), exchange.request.hardware);
         let expires_at = exchange.now.after(std::time::Duration::from_secs(u64::from(seconds)));
         let Some(table) = self.table_of(address) else { return };
         if table.is_dynamic(address) || table.record(address).is_some() {

@@ -4,7 +4,6 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
 
-use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 
 use super::compaction::{change_journals, compact, create_journal, open_journal};
@@ -51,7 +50,7 @@ impl Medium for File {
     fn make_room(&mut self, length: u64) -> io::Result<()> {
         let written = self.metadata()?.len();
         let signed = i64::try_from(length).map_err(|_| io::ErrorKind::FileTooLarge)?;
-        fallocate(&*self, FallocateFlags::empty(), 0, signed).map_err(Errno::from)?;
+        fallocate(&*self, FallocateFlags::empty(), 0, signed)?;
         // What is reserved and never written is a change of the file's map at its first write, for which a sync waits until the file
         // system's own journal is on the disk, with all that other programs have written by then.
         let zeros = vec![0; usize::try_from(length.saturating_sub(written)).map_err(|_| io::ErrorKind::FileTooLarge)?];
