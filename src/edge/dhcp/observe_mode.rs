@@ -66,7 +66,7 @@ impl Engine {
         fresh: Fresh,
     ) -> Vec<Action> {
         let (interface, client, message) = (ingress.interface, request.hardware, request.kind.name());
-        let told = |would| Action::Observed(Observation { interface, client: client.clone(), message, would });
+        let told = |would| Action::Observed(Observation { interface, client, message, would });
         let shadow = self.shadow();
         let mut observed = Vec::new();
         for action in shadow.handle_to_the_end(now, ingress, datagram, fresh) {
