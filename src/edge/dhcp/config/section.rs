@@ -135,7 +135,7 @@ pub struct DhcpSection {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LimitsSection {
-    /// Offers that wait for their REQUEST, in all.
+    /// Offers of one subnet that wait for their REQUEST.
     pub offers: Option<Spanned<i64>>,
     /// Datagrams of one client in ten seconds.
     pub client_rate: Option<Spanned<i64>>,

@@ -2,6 +2,8 @@
 
 use std::net::Ipv4Addr;
 
+use dhcproto::v4::borrowed::DhcpOptionIterator;
+
 /// A request in the making.
 #[derive(Clone)]
 pub(in crate::edge::dhcp) struct Packet {
@@ -111,6 +113,7 @@ impl Answer {
             rest = &rest[2 + length..];
         }
         assert!(rest[1..].iter().all(|octet| *octet == 0), "padding");
+        assert_eq!(options, as_dhcproto_reads_it(octets), "a decoder that nobody here wrote reads something else");
         let overload = options.iter().find(|(code, _)| *code == 52).map_or(0, |(_, value)| value[0]);
         for (bit, field) in [(1, &octets[108..236]), (2, &octets[44..108])] {
             let mut rest = if overload & bit == 0 { &[255][..] } else { field };
@@ -192,6 +195,20 @@ impl Answer {
     pub(in crate::edge::dhcp) fn file(&self) -> String {
         field_text(&self.octets[108..236])
     }
+}
+
+/// The options of the options field, by dhcproto. Its owned form would judge values too, and give up where relays and clients had
+/// theirs echoed that it can't decode.
+fn as_dhcproto_reads_it(octets: &[u8]) -> Vec<(u8, Vec<u8>)> {
+    let mut options: Vec<(u8, Vec<u8>)> = Vec::new();
+    for found in DhcpOptionIterator::new(&octets[240..]) {
+        let code = u8::from(found.code());
+        match options.last_mut() {
+            Some((last, joined)) if *last == code => joined.extend(found.data()),
+            _ => options.push((code, found.data().to_vec())),
+        }
+    }
+    options
 }
 
 fn field_text(field: &[u8]) -> String {
