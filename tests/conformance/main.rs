@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fairlead::command_line::finish;
 use fairlead::failure::{Failure, Result};
-use fairlead_lab::{interrupt, namespace};
+use fairlead_lab::{interrupt, joined_box, namespace};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 use cases::Case;
@@ -148,7 +148,7 @@ impl Battery {
             }
             *place = None;
         }
-        server::clean_up();
+        joined_box::forget_shared();
     }
 
     /// Prints the table of a full run and holds it against the page, or writes the page.

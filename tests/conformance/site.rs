@@ -34,7 +34,7 @@ pub(crate) const RESERVED_BY_IDENTIFIER: (&[u8], Ipv4Addr) = (&[0, b'c', b'a', b
 /// Whoever is behind this circuit of the relay has this address.
 pub(crate) const RESERVED_BY_CIRCUIT: (&[u8], Ipv4Addr) = (b"port-7", Ipv4Addr::new(10, 1, 0, 17));
 /// An address that somebody uses whom no server has given one.
-pub(crate) const SQUATTED: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 60);
+pub(crate) const SQUATTED: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 200);
 /// How long leases are, and what a client may ask for, in seconds.
 pub(crate) const LEASE: u32 = 3600;
 pub(crate) const LEAST_LEASE: u32 = 600;

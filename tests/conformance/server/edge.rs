@@ -1,43 +1,22 @@
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use fairlead::failure::Result;
 use fairlead_lab::Programs;
-use fairlead_lab::files::{RunDirectory, write};
-use fairlead_lab::joined_box::JoinedBox;
-use fairlead_lab::namespace::{self, Namespace};
+use fairlead_lab::files::write;
+use fairlead_lab::joined_box;
+use fairlead_lab::namespace::Namespace;
 use fairlead_lab::process::Daemon;
 
 use crate::site::{LEASE, LEAST_LEASE, LONG_VALUE, LONGEST_LEASE, Profile, RESERVED_INSIDE, RESERVED_OUTSIDE, SERVER};
-
-/// A box that joined once; every server under test begins as a copy of it.
-static JOINED: Mutex<Option<(JoinedBox, RunDirectory)>> = Mutex::new(None);
 
 fn programs() -> Programs {
     Programs { edge: env!("CARGO_BIN_EXE_fairlead-edge").into(), cloud: env!("CARGO_BIN_EXE_fairlead-cloud").into() }
 }
 
-fn copy_joined_box(state: &Path) -> Result<()> {
-    let mut joined = JOINED.lock().unwrap_or_else(PoisonError::into_inner);
-    if joined.is_none() {
-        let name = namespace::run_name();
-        let directory = RunDirectory::create(&name)?;
-        *joined = Some((JoinedBox::make(&programs(), &name, directory.path())?, directory));
-    }
-    joined.as_ref().map_or(Ok(()), |(joined, _)| joined.copy_to(state))
-}
-
-pub(super) fn forget_joined_box() {
-    if let Some((_, directory)) = JOINED.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
-        directory.discard();
-    }
-    *JOINED.lock().unwrap_or_else(PoisonError::into_inner) = None;
-}
-
 pub(super) fn start(profile: Profile, namespace: &Namespace, directory: &Path) -> Result<Daemon> {
     let (state, config) = (directory.join("state"), directory.join("edge.toml"));
-    copy_joined_box(&state)?;
+    joined_box::copy_shared(&programs(), &state)?;
     write(&config, format!("state_dir = \"{}\"\nlog = \"debug\"\n{}", state.display(), configuration(profile)))?;
     let mut command = namespace.command(programs().edge);
     let mut edge = Daemon::start("fairlead-edge", command.arg("--config").arg(&config).arg("run"), &directory.join("edge.log"))?;

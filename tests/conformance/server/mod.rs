@@ -54,8 +54,3 @@ pub(crate) fn start(product: Product, profile: Profile, namespace: &Namespace, d
         Product::Dnsmasq => dnsmasq::start(profile, namespace, directory),
     }
 }
-
-/// Removes what the servers share.
-pub(crate) fn clean_up() {
-    edge::forget_joined_box();
-}

@@ -31,6 +31,18 @@ impl Capture {
         Ok(Self { file, tcpdump })
     }
 
+    /// What was captured up to now.
+    #[must_use]
+    pub fn so_far(&self) -> FinishedCapture {
+        FinishedCapture { file: self.file.clone() }
+    }
+
+    /// Where the capture is written.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.file
+    }
+
     /// Ends the capture.
     pub fn finish(mut self) -> FinishedCapture {
         self.tcpdump.stop();

@@ -2,14 +2,15 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use fairlead::failure::{Failure, Result};
 
 use super::Programs;
 use super::cloud::{Cloud, Cluster};
-use super::files::{create_directory, write};
-use super::namespace::Namespace;
+use super::files::{RunDirectory, create_directory, write};
+use super::namespace::{self, Namespace};
 use super::process::{Daemon, run};
 
 /// A box with identity, settings and firmware, that needs no cloud to serve its site.
@@ -82,5 +83,30 @@ impl JoinedBox {
     #[must_use]
     pub fn state(&self) -> &Path {
         &self.state
+    }
+}
+
+/// The box that this process made once, for all who want a copy of its state.
+static SHARED: Mutex<Option<(JoinedBox, RunDirectory)>> = Mutex::new(None);
+
+/// Copies the state of a box that is made when the first copy is asked for.
+///
+/// # Errors
+/// Those of [`JoinedBox::make`] and [`JoinedBox::copy_to`].
+pub fn copy_shared(programs: &Programs, folder: &Path) -> Result<()> {
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    if shared.is_none() {
+        let name = namespace::run_name();
+        let directory = RunDirectory::create(&name)?;
+        *shared = Some((JoinedBox::make(programs, &name, directory.path())?, directory));
+    }
+    shared.as_ref().map_or(Ok(()), |(joined, _)| joined.copy_to(folder))
+}
+
+/// Removes that box; statics are never dropped.
+pub fn forget_shared() {
+    let shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some((_, mut directory)) = shared {
+        directory.discard();
     }
 }

@@ -87,6 +87,12 @@ impl Daemon {
         }
     }
 
+    /// Ends it at once, as a power cut would.
+    pub fn kill(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+
     /// Asks it to stop, and after ten seconds makes it.
     pub fn stop(&mut self) {
         self.signal(Signal::SIGTERM);
@@ -101,7 +107,8 @@ impl Daemon {
         drop(self.child.wait());
     }
 
-    fn signal(&mut self, signal: Signal) {
+    /// Sends it a signal, as long as it runs.
+    pub fn signal(&mut self, signal: Signal) {
         // A child that was waited for has given its number back; it may be somebody else's by now.
         if let (Ok(None), Ok(id)) = (self.child.try_wait(), i32::try_from(self.child.id())) {
             kill(Pid::from_raw(id), signal).ok();
