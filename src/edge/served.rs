@@ -27,6 +27,6 @@ impl ServedFiles for ServedReports {
         };
         let what = SiteEventKind::FileServed { protocol: protocol.to_string(), file, size, sha256 };
         tracing::info!(%mac, %boot, %peer, "{what}");
-        self.reports.report(SiteEvent { at, boot, mac, what });
+        self.reports.report(SiteEvent { at, boot: Some(boot), mac: Some(mac), what });
     }
 }

@@ -119,16 +119,18 @@ pub struct EventReceipt {
     pub stored_up_to: u64,
 }
 
-/// Something that happened to one boot at the site.
+/// Something that happened at the site: to one boot, or to the site itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SiteEvent {
     /// When, by the box's clock.
     pub at: Timestamp,
-    /// The boot it belongs to.
-    pub boot: BootId,
-    /// The machine.
-    pub mac: MacAddr,
+    /// The boot it belongs to, if it belongs to one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<BootId>,
+    /// The machine, when it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<MacAddr>,
     /// What happened.
     pub what: SiteEventKind,
 }
@@ -174,6 +176,32 @@ pub enum SiteEventKind {
         /// Machine's UUID, when it sent one.
         uuid: Option<SystemUuid>,
     },
+    /// The machine uses an address that the box was about to give to another one.
+    AddressInUse {
+        /// The address.
+        address: Ipv4Addr,
+        /// Whether it is reserved for a machine, which is given another one meanwhile.
+        reserved: bool,
+    },
+    /// Another DHCP server was heard on the segment of an interface in server mode.
+    OtherServer {
+        /// The box's interface.
+        interface: String,
+        /// The server's identifier.
+        server: Ipv4Addr,
+        /// Whether the box gives out no address there until the server is gone.
+        silent: bool,
+    },
+    /// A DHCP server that was heard on the segment is heard no more.
+    OtherServerGone {
+        /// The box's interface.
+        interface: String,
+        /// The server's identifier.
+        server: Ipv4Addr,
+    },
+    /// What a box of a later version reports, as it came.
+    #[serde(untagged)]
+    Unknown(serde_json::Value),
 }
 
 impl fmt::Display for SiteEventKind {
@@ -187,6 +215,14 @@ impl fmt::Display for SiteEventKind {
             Self::FileServed { protocol, file, size, .. } => write!(f, "took {file} over {protocol}, {size} octets"),
             Self::TicketMinted { uuid: Some(uuid) } => write!(f, "given a boot ticket (UUID {uuid})"),
             Self::TicketMinted { uuid: None } => f.write_str("given a boot ticket (no UUID)"),
+            Self::AddressInUse { address, reserved: true } => write!(f, "uses {address}, which is reserved for another machine"),
+            Self::AddressInUse { address, reserved: false } => write!(f, "uses {address} of the pools without a lease"),
+            Self::OtherServer { interface, server, silent } => {
+                let then = if *silent { "no address is given out there until it is gone" } else { "addresses are given out all the same" };
+                write!(f, "another DHCP server, {server}, answers on {interface}: {then}")
+            }
+            Self::OtherServerGone { interface, server } => write!(f, "the other DHCP server, {server}, is gone from {interface}"),
+            Self::Unknown(what) => write!(f, "something that this version does not know: {what}"),
         }
     }
 }
@@ -213,5 +249,25 @@ mod tests {
         let served = SiteEventKind::FileServed { protocol: "tftp".to_owned(), file: "a".to_owned(), size: 3, sha256: Digest([0; 32]) };
         assert_eq!(served.to_string(), "took a over tftp, 3 octets");
         assert_eq!(SiteEventKind::TicketMinted { uuid: None }.to_string(), "given a boot ticket (no UUID)");
+    }
+
+    #[test]
+    fn a_report_of_a_later_version_is_kept_as_it_came() {
+        let text = r#"{"at":1,"what":{"fan_stopped":{"fan":2}}}"#;
+        let event: SiteEvent = serde_json::from_str(text).unwrap();
+        assert_eq!(event.what, SiteEventKind::Unknown(serde_json::json!({ "fan_stopped": { "fan": 2 } })));
+        assert_eq!(serde_json::to_string(&event).unwrap(), text);
+        let known = SiteEvent { what: SiteEventKind::TicketMinted { uuid: None }, ..event };
+        assert_eq!(serde_json::from_str::<SiteEvent>(&serde_json::to_string(&known).unwrap()).unwrap(), known);
+    }
+
+    #[test]
+    fn what_a_site_finds_on_its_network_is_told_in_words() {
+        let (server, interface) = (Ipv4Addr::new(192, 0, 2, 9), "eth1".to_owned());
+        let heard = SiteEventKind::OtherServer { interface: interface.clone(), server, silent: true };
+        assert_eq!(heard.to_string(), "another DHCP server, 192.0.2.9, answers on eth1: no address is given out there until it is gone");
+        assert_eq!(SiteEventKind::OtherServerGone { interface, server }.to_string(), "the other DHCP server, 192.0.2.9, is gone from eth1");
+        let used = SiteEventKind::AddressInUse { address: server, reserved: false };
+        assert_eq!(used.to_string(), "uses 192.0.2.9 of the pools without a lease");
     }
 }

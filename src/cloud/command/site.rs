@@ -26,6 +26,17 @@ pub(super) enum SiteCommand {
         #[command(flatten)]
         lifetime: TokenLifetime,
     },
+    /// Show what a site's box has found on its network: other DHCP servers, addresses in use without a lease
+    Events {
+        /// The site's name
+        name: Name,
+        /// How many, the newest first
+        #[arg(long, value_name = "NUMBER", default_value_t = 50)]
+        most: u32,
+        /// How to answer
+        #[arg(long, short, value_enum, default_value_t)]
+        output: Output,
+    },
     /// List sites
     List {
         /// How to answer
@@ -60,6 +71,7 @@ impl SiteCommand {
         match self {
             Self::Add(add) => add.run(config, state),
             Self::Token { name, lifetime } => token(config, state, &name, lifetime.duration),
+            Self::Events { name, most, output } => events(state, &name, most, output),
             Self::List { output } => list(state, output),
         }
     }
@@ -114,6 +126,40 @@ fn show(token: &JoinToken, what: &str) -> Result<()> {
     // Standard error may be closed; the token is what matters.
     drop(writeln!(std::io::stderr(), "{note}"));
     say(&token.expose())
+}
+
+fn events(state: &CloudState, name: &Name, most: u32, output: Output) -> Result<()> {
+    let found = state.store.transaction(|tx| {
+        let Some(site) = tx.sites()?.into_iter().find(|site| site.name == *name) else { return Ok(None) };
+        tx.site_events(site.id, most).map(Some)
+    })?;
+    let Some(events) = found else {
+        return Err(Failure::new(format!("there is no site `{name}`")).hint("`fairlead-cloud site list` shows them"));
+    };
+    match output {
+        Output::Json => {
+            let values: Vec<_> = events
+                .iter()
+                .map(|event| {
+                    json!({
+                        "at": event.at.to_string(), "kind": event.kind, "alarm": event.alarm, "summary": event.summary, "detail": event.detail,
+                    })
+                })
+                .collect();
+            table::write_json(&values)
+        }
+        Output::Table => {
+            let rows: Vec<Vec<String>> = events
+                .iter()
+                .map(|event| {
+                    let mac = event.detail.get("mac").and_then(|mac| mac.as_str()).unwrap_or("-");
+                    let alarm = if event.alarm { "ALARM" } else { "" };
+                    vec![event.at.to_string(), alarm.to_owned(), mac.to_owned(), event.summary.clone()]
+                })
+                .collect();
+            table::write(&["AT", "", "MAC", "WHAT"], &rows)
+        }
+    }
 }
 
 fn list(state: &CloudState, output: Output) -> Result<()> {

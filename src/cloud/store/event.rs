@@ -1,4 +1,4 @@
-use rusqlite::OptionalExtension as _;
+use rusqlite::{OptionalExtension as _, Row};
 use serde_json::Value;
 
 use super::{StoreError, Tx, stored, unsigned};
@@ -138,21 +138,37 @@ impl Tx<'_> {
             .unwrap_or(0);
         let mut stored_up_to = unsigned(stored_before);
         let mut insert = self.sql.prepare_cached(
-            "INSERT INTO event (site, boot, source, node, at, kind, alarm, summary, detail) VALUES (?1, ?2, 'edge', NULL, ?3, ?4, 0, ?5, ?6)",
+            "INSERT INTO event (site, boot, source, node, at, kind, alarm, summary, detail) VALUES (?1, ?2, 'edge', NULL, ?3, ?4, ?5, ?6, ?7)",
         )?;
         for numbered in &batch.events {
             if numbered.number <= stored_up_to {
                 continue;
             }
             let event = &numbered.event;
-            let (kind, summary, detail) = describe(&event.what);
-            insert.execute((site, event.boot.to_string(), stored(event.at), kind, summary, detail.to_string()))?;
+            let (kind, summary, mut detail) = describe(&event.what);
+            if let (Some(mac), Value::Object(detail)) = (event.mac, &mut detail) {
+                detail.insert("mac".to_owned(), mac.to_string().into());
+            }
+            let boot = event.boot.map_or_else(|| OF_THE_SITE.to_owned(), |boot| boot.to_string());
+            insert.execute((site, boot, stored(event.at), kind, is_alarm(&event.what), summary, detail.to_string()))?;
             stored_up_to = numbered.number;
         }
         self.sql
             .prepare_cached("INSERT INTO spool (site, name, stored_up_to) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET stored_up_to = ?3")?
             .execute((site, &batch.spool, i64::try_from(stored_up_to).unwrap_or(i64::MAX)))?;
         Ok(stored_up_to)
+    }
+
+    /// What a site has reported of itself and not of one boot, the newest first.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn site_events(&self, site: u32, most: u32) -> Result<Vec<Event>, StoreError> {
+        let mut statement = self.sql.prepare_cached(
+            "SELECT at, source = 'edge', kind, alarm, summary, detail FROM event WHERE site = ?1 AND boot = ?2 ORDER BY at DESC, id DESC LIMIT ?3",
+        )?;
+        let events = statement.query_map((site, OF_THE_SITE, most), read_event)?.collect::<Result<_, _>>()?;
+        Ok(events)
     }
 
     /// The timeline of a boot, in order of time: what the edge reported and what the cloud saw of `node`.
@@ -164,20 +180,28 @@ impl Tx<'_> {
             "SELECT at, source = 'edge', kind, alarm, summary, detail FROM event \
              WHERE site = ?1 AND boot = ?2 AND (node IS NULL OR node = ?3) ORDER BY at, id",
         )?;
-        let events = statement
-            .query_map((site, boot.to_string(), node), |row| {
-                Ok(Event {
-                    at: Timestamp(unsigned(row.get(0)?)),
-                    from_edge: row.get(1)?,
-                    kind: row.get(2)?,
-                    alarm: row.get(3)?,
-                    summary: row.get(4)?,
-                    detail: serde_json::from_str(&row.get::<_, String>(5)?).unwrap_or(Value::Null),
-                })
-            })?
-            .collect::<Result<_, _>>()?;
+        let events = statement.query_map((site, boot.to_string(), node), read_event)?.collect::<Result<_, _>>()?;
         Ok(events)
     }
+}
+
+fn read_event(row: &Row<'_>) -> rusqlite::Result<Event> {
+    Ok(Event {
+        at: Timestamp(unsigned(row.get(0)?)),
+        from_edge: row.get(1)?,
+        kind: row.get(2)?,
+        alarm: row.get(3)?,
+        summary: row.get(4)?,
+        detail: serde_json::from_str(&row.get::<_, String>(5)?).unwrap_or(Value::Null),
+    })
+}
+
+/// What stands in place of a boot's id in an event of the site itself.
+const OF_THE_SITE: &str = "";
+
+/// Whether a person should look at once.
+const fn is_alarm(what: &SiteEventKind) -> bool {
+    matches!(what, SiteEventKind::AddressInUse { .. } | SiteEventKind::OtherServer { .. })
 }
 
 /// A site's report in words and values.
@@ -201,6 +225,8 @@ fn describe(what: &SiteEventKind) -> (String, String, Value) {
             Some(uuid) => format!("boot ticket signed for UUID {uuid}"),
             None => "boot ticket signed; the machine sent no UUID".to_owned(),
         },
+        SiteEventKind::AddressInUse { .. } => format!("a machine {what}"),
+        SiteEventKind::OtherServer { .. } | SiteEventKind::OtherServerGone { .. } | SiteEventKind::Unknown(_) => what.to_string(),
     };
     (kind, summary, detail)
 }
@@ -225,8 +251,8 @@ mod tests {
             number,
             event: SiteEvent {
                 at: Timestamp(number),
-                boot,
-                mac: MacAddr([2, 0, 0, 0, 0, 1]),
+                boot: Some(boot),
+                mac: Some(MacAddr([2, 0, 0, 0, 0, 1])),
                 what: SiteEventKind::TicketMinted { uuid: None },
             },
         };
@@ -251,6 +277,19 @@ mod tests {
                 let timeline = tx.timeline(site, boot, 0)?;
                 assert_eq!(timeline.len(), 5);
                 assert_eq!(timeline.first().map(|event| event.kind.as_str()), Some("ticket_minted"));
+                let heard = |number, what| NumberedEvent {
+                    number,
+                    event: SiteEvent { at: Timestamp(number), boot: None, mac: Some(MacAddr([2, 0, 0, 0, 0, 9])), what },
+                };
+                let server = std::net::Ipv4Addr::new(192, 0, 2, 9);
+                let rival = SiteEventKind::OtherServer { interface: "eth1".to_owned(), server, silent: true };
+                let later = SiteEventKind::Unknown(serde_json::json!({ "fan_stopped": {} }));
+                let events = vec![heard(1, rival), heard(2, later)];
+                assert_eq!(tx.add_site_events(site, &EventBatch { spool: "c".to_owned(), events })?, 2);
+                let told = tx.site_events(site, 10)?;
+                let told: Vec<(&str, bool)> = told.iter().map(|event| (event.kind.as_str(), event.alarm)).collect();
+                assert_eq!(told, [("fan_stopped", false), ("other_server", true)]);
+                assert_eq!(tx.timeline(site, boot, 0)?.len(), 5, "they are of no boot");
                 Ok::<_, StoreError>(())
             })
             .unwrap();

@@ -45,6 +45,56 @@ pub enum Action {
     Drop(DropReason),
     /// Nothing is sent on this interface: tell what a server would have done. Only in [`Mode::Observe`](super::config::Mode::Observe).
     Observed(Observation),
+    /// Ask whether somebody uses an address. Answers come back as [`Notice`]s.
+    Probe(Probe),
+    /// Broadcast a DHCPDISCOVER of our own, to see who else answers. Answers come back as [`Notice`]s.
+    LookForServers {
+        /// On which interface, as a frame from its hardware address, from 0.0.0.0, port 68.
+        interface: InterfaceId,
+        /// The DHCP message.
+        payload: Vec<u8>,
+    },
+}
+
+/// A question whether somebody uses an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// How to ask.
+    pub kind: ProbeKind,
+}
+
+/// How it is asked whether somebody uses an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProbeKind {
+    /// By an ARP probe (RFC 5227, section 2.1.1) on the interface: the address would be on its segment.
+    Arp(InterfaceId),
+    /// By an ICMP echo (RFC 2131, section 3.1): the address would be behind a relay.
+    Echo,
+}
+
+/// Something that was heard other than a request.
+#[derive(Clone, Copy, Debug)]
+pub enum Notice<'a> {
+    /// ARP told that a machine has an address: an answer to a probe, or an announcement.
+    Arp {
+        /// The machine.
+        mac: MacAddr,
+        /// The address.
+        address: Ipv4Addr,
+    },
+    /// Somebody answered an ICMP echo from this address.
+    EchoReply(Ipv4Addr),
+    /// Somebody sent a datagram from a DHCP server's to a client's port.
+    FromServer {
+        /// The hardware address that it came from: the server's, or its relay's.
+        mac: MacAddr,
+        /// Who sent it.
+        source: SocketAddrV4,
+        /// The datagram.
+        datagram: &'a [u8],
+    },
 }
 
 /// A datagram to send.
@@ -149,6 +199,18 @@ pub enum DropReason {
     /// The machine may not boot from the network: `boot = false`.
     #[error("the machine may not boot from the network")]
     MayNotBoot,
+    /// No address was known in time to be used by nobody, or too many clients wait for that.
+    #[error("no address was probed in time, or too many clients wait for one")]
+    NotProbed,
+    /// The server does not know yet whether it is alone on its segment.
+    #[error("it is not known yet whether another DHCP server is on the segment")]
+    FirstLook,
+    /// Another server is on the segment, and the interface is not `authoritative`.
+    #[error("another DHCP server is on the segment")]
+    OtherServerThere,
+    /// Our own look for other servers, which a relay or a cable brought back.
+    #[error("our own look for other servers")]
+    OwnLook,
     /// There is no boot file for this client: unknown architecture, or the cloud was never reached.
     #[error("no boot file for this client")]
     NoBootFile,

@@ -3,17 +3,19 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::action::{Action, Commit, DropReason, Fresh, Ingress, Outcome};
+use super::action::{Action, Commit, DropReason, Fresh, Ingress, InterfaceId, Notice, Outcome};
 use super::boot_attempt::BootAttempts;
 use super::boot_file::BootAnswer;
 use super::boot_settings::BootSettings;
 use super::client::{Client, Stage};
 use super::client_rate::ClientRates;
 use super::config::{DhcpConfig, Interface, Mode, Subnet};
+use super::conflict::Conflicts;
 use super::explain::{Explanation, NoBootReason, Step, Trace};
 use super::levels::Levels;
 use super::message::{Request, peek_hardware};
 use super::option::MessageType;
+use super::rival::Rivals;
 use super::{PXE_PORT, SERVER_PORT};
 use crate::clock::Timestamp;
 use crate::edge::lease::{LeaseRecord, LeaseState, LeaseTable};
@@ -38,6 +40,8 @@ pub struct Engine {
     pub(super) shadow: Option<Box<Engine>>,
     /// Whether this is one.
     pub(super) is_shadow: bool,
+    pub(super) conflicts: Conflicts,
+    pub(super) rivals: Rivals,
 }
 
 /// One request and what is known about it.
@@ -47,6 +51,8 @@ pub(super) struct Exchange<'a> {
     pub(super) config: &'a DhcpConfig,
     pub(super) interface: &'a Interface,
     pub(super) request: &'a Request<'a>,
+    /// The datagram that the request was read from.
+    pub(super) datagram: &'a [u8],
     pub(super) client: Client,
     /// The boot that the machine is in.
     pub(super) boot: Option<BootId>,
@@ -69,6 +75,8 @@ impl Engine {
             boot: None,
             shadow: None,
             is_shadow: false,
+            conflicts: Conflicts::default(),
+            rivals: Rivals::default(),
         };
         for record in records {
             engine.restore(record, None);
@@ -109,6 +117,7 @@ impl Engine {
         if let Some(shadow) = &mut self.shadow {
             shadow.reconfigure(config);
         }
+        self.watch_on(&former);
     }
 
     /// Takes a lease that the disk has until then, as a rule to its end.
@@ -169,7 +178,7 @@ impl Engine {
                         explanation.records.push(commit.record.clone());
                         actions.extend(self.settle(now, commit, Outcome::Durable));
                     }
-                    Action::Observed(_) => {}
+                    Action::Observed(_) | Action::Probe(_) | Action::LookForServers { .. } => {}
                 }
             }
         }
@@ -177,7 +186,14 @@ impl Engine {
         explanation
     }
 
-    fn decide(&mut self, now: Timestamp, ingress: &Ingress, datagram: &[u8], fresh: Fresh, trace: Option<&Trace>) -> Vec<Action> {
+    pub(super) fn decide(
+        &mut self,
+        now: Timestamp,
+        ingress: &Ingress,
+        datagram: &[u8],
+        fresh: Fresh,
+        trace: Option<&Trace>,
+    ) -> Vec<Action> {
         let request = match Request::parse(datagram) {
             Ok(request) => request,
             Err(malformed) => return vec![Action::Drop(malformed.into())],
@@ -187,12 +203,15 @@ impl Engine {
         }
         let config = Arc::clone(&self.config);
         let Some(interface) = config.interfaces().get(ingress.interface.0) else { return vec![Action::Drop(DropReason::NotServed)] };
+        if let Err(reason) = self.client_spoke(now, ingress.interface, &request) {
+            return vec![Action::Drop(reason)];
+        }
         if interface.mode == Mode::Observe && !self.is_shadow {
             return self.observe(now, ingress, &request, datagram, fresh);
         }
         let client = Client::of(&request);
         let boot = self.boot_of(now, &request, &client, fresh.boot);
-        let exchange = Exchange { now, ingress, config: &config, interface, request: &request, client, boot, fresh, trace };
+        let exchange = Exchange { now, ingress, config: &config, interface, request: &request, datagram, client, boot, fresh, trace };
         exchange.tell(|| exchange.introduce());
         let outcome = match (interface.mode, ingress.port) {
             (Mode::Server | Mode::Observe, SERVER_PORT) => self.serve(&exchange),
@@ -200,6 +219,31 @@ impl Engine {
             _ => Err(DropReason::NotServed),
         };
         outcome.unwrap_or_else(|reason| vec![Action::Drop(reason)])
+    }
+
+    /// What is due at `now` without anybody's doing. To be asked when [`Engine::next_tick`] says so, after what was heard by then.
+    pub fn tick(&mut self, now: Timestamp) -> Vec<Action> {
+        let mut actions = self.tick_rivals(now);
+        actions.append(&mut self.tick_probes(now));
+        actions
+    }
+
+    /// When [`Engine::tick`] has something to do; it may be in the past. Any call may change it.
+    #[must_use]
+    pub fn next_tick(&self) -> Option<Timestamp> {
+        [self.next_probe_tick(), self.next_rival_tick()].into_iter().flatten().min()
+    }
+
+    /// Takes in what was heard other than a request, on an interface of the configuration.
+    pub fn noticed(&mut self, now: Timestamp, interface: InterfaceId, notice: &Notice<'_>) -> Vec<Action> {
+        match *notice {
+            Notice::Arp { mac, address } => self.somebody_is_at(now, address, Some((interface, mac))),
+            Notice::EchoReply(address) => self.somebody_is_at(now, address, None),
+            Notice::FromServer { mac, source, datagram } => {
+                self.server_spoke(now, interface, datagram, source, Some(mac));
+                Vec::new()
+            }
+        }
     }
 
     /// Says what follows once it is known whether a commit is on the disk.
@@ -318,7 +362,7 @@ impl Exchange<'_> {
 
     /// A report about this machine's boot, when it is in one.
     pub(super) fn report(&self, what: SiteEventKind) -> Option<SiteEvent> {
-        Some(SiteEvent { at: self.now, boot: self.boot?, mac: self.client.mac?, what })
+        Some(SiteEvent { at: self.now, boot: Some(self.boot?), mac: Some(self.client.mac?), what })
     }
 
     /// The reports about what an answer says to boot.

@@ -7,6 +7,7 @@
 //! - `server_mode` is RFC 2131, `proxy_mode` the PXE specification's proxyDHCP, `observe_mode` a server that only says what it would do.
 //! - `relay` finds the subnet that a client is on, `levels` who in the configuration decides, `answer` puts an answer together.
 //! - [`explain`] tells why an answer is what it is.
+//! - `conflict` keeps addresses that somebody uses from being given out, `rival` looks for other servers.
 //! - `boot_file` decides what a machine is told to boot, [`BootSettings`] holds what that takes.
 //! - [`config`] is the part of `edge.toml` that is about all this.
 
@@ -19,6 +20,7 @@ mod boot_settings;
 mod client;
 mod client_rate;
 pub mod config;
+mod conflict;
 mod engine;
 pub mod explain;
 mod host_name;
@@ -30,13 +32,14 @@ mod option;
 mod proxy_mode;
 mod relay;
 mod reply;
+mod rival;
 pub mod server;
 mod server_mode;
 
 #[cfg(test)]
 mod tests;
 
-pub use action::{Action, Commit, Destination, DropReason, Fresh, Ingress, InterfaceId, Outcome, Outgoing};
+pub use action::{Action, Commit, Destination, DropReason, Fresh, Ingress, InterfaceId, Notice, Outcome, Outgoing, Probe, ProbeKind};
 pub use boot_file::BootFiles;
 pub use boot_settings::{BootSettings, TicketMinter};
 pub use engine::Engine;

@@ -76,8 +76,8 @@ impl Engine {
                 Action::Drop(DropReason::NoAnswerDue) => {}
                 Action::Drop(reason) => observed.push(told(Would::Silence(reason))),
                 action @ Action::Observed(_) => observed.push(action),
-                // Nothing is written, and no machine did anything by our word that could be reported.
-                Action::Commit(_) | Action::Report(_) => {}
+                // Nothing is written or asked, and no machine did anything by our word that could be reported.
+                Action::Commit(_) | Action::Report(_) | Action::Probe(_) | Action::LookForServers { .. } => {}
             }
         }
         observed

@@ -1,10 +1,12 @@
 //! The DHCP server: RFC 2131.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use super::action::{Action, Commit, Destination, DropReason, Promise};
 use super::answer::{Place, begin, client_destination, outgoing, promise, put_settings, refuse};
+use super::conflict::WaitsFor;
 use super::engine::{Engine, Exchange, whole_seconds};
 use super::explain::{AddressReason, Step};
 use super::lease_time::{LeaseTimes, default_timers};
@@ -14,7 +16,7 @@ use super::relay::{is_us, select_subnet};
 use super::reply::set_times;
 use super::{CLIENT_PORT, SERVER_PORT};
 use crate::clock::Timestamp;
-use crate::edge::lease::{LeaseRecord, LeaseState, host_name};
+use crate::edge::lease::{Choice, LeaseRecord, LeaseState, host_name};
 use crate::wire::uplink::SiteEventKind;
 
 /// How long a renewal is good for while leases can't be written: short, since a crash would forget it, and long enough that
@@ -30,6 +32,7 @@ impl Engine {
         let levels = Levels::of(exchange.config, Some(subnet), exchange.request, &exchange.client);
         levels.tell(exchange);
         let place = Place { index, subnet, levels };
+        self.may_answer(exchange, index)?;
         match exchange.request.kind {
             MessageType::Discover => self.discover(exchange, &place),
             MessageType::Request => self.request(exchange, &place),
@@ -42,7 +45,10 @@ impl Engine {
 
     fn discover(&mut self, exchange: &Exchange<'_>, place: &Place<'_>) -> Result<Vec<Action>, DropReason> {
         let request = exchange.request;
-        let address = self.choose_address(exchange, place)?;
+        let address = match self.choose_address(exchange, place)? {
+            ControlFlow::Continue(address) => address,
+            ControlFlow::Break(actions) => return Ok(actions),
+        };
         if request.option(option::RAPID_COMMIT).is_some()
             && place.levels.first(|policy| policy.rapid_commit.as_ref()).is_some_and(|(_, rapid_commit)| rapid_commit.value)
         {
@@ -56,13 +62,20 @@ impl Engine {
         Ok(vec![Action::Send(outgoing(exchange, &reply, client_destination(exchange, address)))])
     }
 
-    /// The address for a client that has none, which is held for it from now on (RFC 2131, section 4.3.1).
-    fn choose_address(&mut self, exchange: &Exchange<'_>, place: &Place<'_>) -> Result<Ipv4Addr, DropReason> {
+    /// The address for a client that has none, which is held for it from now on (RFC 2131, section 4.3.1); or what is to be done
+    /// while the client waits for one to be probed.
+    fn choose_address(&mut self, exchange: &Exchange<'_>, place: &Place<'_>) -> Result<ControlFlow<Vec<Action>, Ipv4Addr>, DropReason> {
         let client = &exchange.request.client;
         let (reserved, wanted) = (place.levels.reserved_address(), exchange.request.address_option(option::REQUESTED_ADDRESS));
         let table = self.tables.get_mut(place.index).ok_or(DropReason::UnknownSubnet)?;
         let had = exchange.is_traced().then(|| table.record_of(client).map(|record| record.address)).flatten();
-        let address = table.offer(exchange.now, client, reserved, wanted).address().ok_or(DropReason::NoFreeAddress)?;
+        let is_new = table.record_of(client).is_none();
+        let address = match table.offer(exchange.now, client, reserved, wanted) {
+            Choice::Address(address) => address,
+            Choice::NeedsProbe(address) => return self.defer(exchange, place.index, WaitsFor::Address(address)).map(ControlFlow::Break),
+            Choice::NoneClear => return self.defer(exchange, place.index, WaitsFor::Any).map(ControlFlow::Break),
+            Choice::NoneFree => return Err(DropReason::NoFreeAddress),
+        };
         if let Some(reserved) = reserved.filter(|reserved| *reserved != address) {
             let holder = table.record(reserved).and_then(|record| record.hardware.mac());
             exchange.tell(|| Step::ReservationTaken { address: reserved, holder });
@@ -75,7 +88,10 @@ impl Engine {
             None => AddressReason::Unused,
         };
         exchange.tell(|| Step::Address { address, reason: reason() });
-        Ok(address)
+        if is_new {
+            self.took_from_stock(exchange.now, place.index);
+        }
+        Ok(ControlFlow::Continue(address))
     }
 
     fn request(&mut self, exchange: &Exchange<'_>, place: &Place<'_>) -> Result<Vec<Action>, DropReason> {

@@ -302,8 +302,8 @@ async fn reports_reach_the_cloud_in_order_after_it_was_down() {
     let following = tokio::spawn(reports::follow(Arc::clone(&uplink), open(), queue, async move { drop(stopped.await) }));
     let event = |seconds| SiteEvent {
         at: Timestamp::from_secs(seconds),
-        boot: BootId([1; 8]),
-        mac: MacAddr([0x52, 0x54, 0, 0, 0, 1]),
+        boot: Some(BootId([1; 8])),
+        mac: Some(MacAddr([0x52, 0x54, 0, 0, 0, 1])),
         what: SiteEventKind::ProxyAnswered { arch: None },
     };
     for seconds in 1..=300 {

@@ -2,8 +2,11 @@ use std::io;
 use std::sync::Arc;
 
 use super::port::{OpenSocket, Port};
-use crate::edge::dhcp::config::{DhcpConfig, Interface, Mode};
-use crate::edge::dhcp::{InterfaceId, PXE_PORT, SERVER_PORT};
+use super::randomness::Randomness;
+use super::segment::{Echoes, Listeners, Segment};
+use crate::clock;
+use crate::edge::dhcp::config::{DhcpConfig, Interface, Ipv4Network, Mode};
+use crate::edge::dhcp::{Engine, InterfaceId, PXE_PORT, SERVER_PORT};
 use crate::edge::socket::{DeviceSocket, FrameSocket, SystemInterface};
 use crate::failure::Failure;
 
@@ -15,6 +18,49 @@ pub(super) fn open_ports(config: &DhcpConfig, open: &[OpenSocket]) -> Result<Vec
         tracing::info!("DHCP on `{}` as {:?}, {}", interface.name, interface.mode, interface.address);
     }
     Ok(ports)
+}
+
+/// Opens what is heard beside requests, and tells the engine of it. Where that can't be, requests are answered all the same, and it
+/// is said once.
+pub(super) fn open_listeners(config: &DhcpConfig, engine: &mut Engine) -> Listeners {
+    let (randomness, now) = (Randomness::new(), clock::now());
+    let mut listeners = Listeners::default();
+    for (place, interface) in config.interfaces().iter().enumerate() {
+        if interface.mode == Mode::Observe {
+            continue;
+        }
+        let found = SystemInterface::find(&interface.name).and_then(|found| found.ok_or_else(|| io::ErrorKind::NotFound.into()));
+        match found.and_then(|system| Segment::open(InterfaceId(place), &system)) {
+            Ok(segment) => {
+                engine.watch(now, segment.interface, segment.mac(), randomness.seed());
+                listeners.segments.push(segment);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => tracing::warn!(
+                interface = interface.name,
+                "no Ethernet: no address is probed there before it is given out, and other DHCP servers are not looked for"
+            ),
+            Err(error) => tracing::warn!(
+                interface = interface.name,
+                hint = "run as root or with the capability CAP_NET_RAW",
+                "cannot listen to the network: no address is probed there before it is given out, and other DHCP servers are not looked for: {error}"
+            ),
+        }
+    }
+    let is_on_link = |network: Ipv4Network| config.interfaces().iter().any(|interface| network.contains(interface.address));
+    if config.subnets().iter().any(|subnet| subnet.conflict_probe && !is_on_link(subnet.network.value)) {
+        let [.., high, low] = randomness.seed().to_be_bytes();
+        match Echoes::open(u16::from_be_bytes([high, low])) {
+            Ok(echoes) => {
+                engine.can_echo();
+                listeners.echoes = Some(echoes);
+            }
+            Err(error) => tracing::warn!(
+                hint = "run as root or with the capability CAP_NET_RAW",
+                "cannot send ICMP echoes: addresses behind relays are not probed before they are given out: {error}"
+            ),
+        }
+    }
+    listeners
 }
 
 /// The ports of one interface, once it is what the configuration says of it.

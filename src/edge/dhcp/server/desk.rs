@@ -3,11 +3,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
+use tracing::field;
 
 use super::Shared;
 use super::randomness::Randomness;
 use crate::clock::Timestamp;
-use crate::edge::dhcp::{Action, Commit, DropReason, Engine, Ingress, InterfaceId, Outcome, Outgoing};
+use crate::edge::dhcp::{Action, Commit, DropReason, Engine, Ingress, InterfaceId, Notice, Outcome, Outgoing, Probe};
 use crate::edge::lease::RecordBatch;
 use crate::edge::socket::Received;
 use crate::wire::uplink::SiteEvent;
@@ -55,6 +56,17 @@ pub(super) struct Desk<D> {
     waiting: VecDeque<(BatchId, Batch)>,
     waiting_commits: usize,
     next: u64,
+    /// What is to be asked on the network.
+    questions: Vec<Question>,
+}
+
+/// What the engine wants to know of the network.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Question {
+    /// Whether somebody uses an address.
+    Address(Probe),
+    /// Who else answers this DISCOVER on the interface.
+    Servers(InterfaceId, Vec<u8>),
 }
 
 /// Commits that share a fate, and who asked for them other than by a datagram.
@@ -76,6 +88,7 @@ impl<D: Disk> Desk<D> {
             waiting: VecDeque::new(),
             waiting_commits: 0,
             next: 0,
+            questions: Vec::new(),
         }
     }
 
@@ -111,6 +124,32 @@ impl<D: Disk> Desk<D> {
             }
             self.perform(actions, due);
         }
+    }
+
+    /// Does what is due without anybody's doing.
+    pub(super) fn tick(&mut self, now: Timestamp, due: &mut Vec<Outgoing>) {
+        let shared = Arc::clone(&self.shared);
+        let mut engine = shared.engine();
+        if engine.next_tick().is_some_and(|next| next <= now) {
+            let actions = engine.tick(now);
+            self.perform(actions, due);
+        }
+    }
+
+    /// When something is due without anybody's doing.
+    pub(super) fn next_tick(&self) -> Option<Timestamp> {
+        self.shared.engine().next_tick()
+    }
+
+    /// Takes in what was heard other than a request.
+    pub(super) fn noticed(&mut self, now: Timestamp, interface: InterfaceId, notice: &Notice<'_>, due: &mut Vec<Outgoing>) {
+        let actions = self.shared.engine().noticed(now, interface, notice);
+        self.perform(actions, due);
+    }
+
+    /// What is to be asked on the network since the last call.
+    pub(super) fn questions(&mut self) -> Vec<Question> {
+        std::mem::take(&mut self.questions)
     }
 
     /// Makes a change that somebody asks for.
@@ -173,13 +212,16 @@ impl<D: Disk> Desk<D> {
                     self.decided.commits.push(commit);
                 }
                 Action::Report(event) => {
-                    tracing::info!(mac = %event.mac, boot = %event.boot, "{}", event.what);
+                    let (mac, boot) = (event.mac.map(field::display), event.boot.map(field::display));
+                    tracing::info!(mac, boot, "{}", event.what);
                     if self.reports.try_send(event).is_err() {
                         tracing::warn!("a report to the cloud is lost: too many wait already");
                     }
                 }
                 Action::Drop(reason) => self.shared.count(reason),
                 Action::Observed(observation) => tracing::info!("{observation}"),
+                Action::Probe(probe) => self.questions.push(Question::Address(probe)),
+                Action::LookForServers { interface, payload } => self.questions.push(Question::Servers(interface, payload)),
             }
         }
     }

@@ -5,6 +5,7 @@
 //! with the next batch. Other threads reach it through its mailbox.
 //!
 //! - `service` is that thread, `port` an open port and what waits to be sent there.
+//! - `segment` is what is asked and heard beside requests: who uses an address, and who else serves.
 //! - `desk` is what it does without sockets: decisions, and promises that wait for the disk.
 //! - `bind` opens the ports and holds the configuration against the machine.
 
@@ -13,6 +14,8 @@ mod desk;
 mod mailbox;
 mod port;
 mod randomness;
+mod segment;
+mod seldom;
 mod service;
 
 #[cfg(test)]
@@ -30,6 +33,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use self::desk::Change;
 use self::mailbox::Mailbox;
 use self::port::{OpenSocket, Port};
+use self::segment::Listeners;
 use self::service::{JournalDisk, Letter, Reload, Service};
 use super::action::{Action, DropReason, Outcome};
 use super::config::{DhcpConfig, Interface};
@@ -46,6 +50,7 @@ use crate::wire::{BootId, MacAddr};
 pub struct Server {
     shared: Arc<Shared>,
     ports: Vec<Port>,
+    listeners: Listeners,
     journal: Journal,
 }
 
@@ -90,9 +95,11 @@ impl Server {
         let ports = bind::open_ports(&config, &[])?;
         let (journal, records) = Journal::open(folder).map_err(|error| lease_failure(&error, folder))?;
         tracing::info!("{} leases read from `{}`", records.len(), folder.display());
-        let shared = Shared::new(Engine::new(Arc::new(config), records))?;
+        let config = Arc::new(config);
+        let shared = Shared::new(Engine::new(Arc::clone(&config), records))?;
         shared.note_open(&ports);
-        Ok(Self { shared: Arc::new(shared), ports, journal })
+        let listeners = bind::open_listeners(&config, &mut shared.engine());
+        Ok(Self { shared: Arc::new(shared), ports, listeners, journal })
     }
 
     /// A handle to ask the server with.
@@ -115,7 +122,7 @@ impl Server {
         reports: mpsc::Sender<SiteEvent>,
         mut shutdown: watch::Receiver<bool>,
     ) -> Result<(), Failure> {
-        let Self { shared, ports, journal } = self;
+        let Self { shared, ports, listeners, journal } = self;
         // Before the first request is looked at.
         shared.engine().set_boot_settings(boot.borrow_and_update().clone());
         let disk = JournalDisk { journal, mailbox: Arc::clone(&shared.mailbox) };
@@ -123,7 +130,7 @@ impl Server {
         let serve = {
             let shared = Arc::clone(&shared);
             // Nobody may be waiting for the end any more.
-            move || drop(ended.send(Service::new(shared, disk, ports, reports).run()))
+            move || drop(ended.send(Service::new(shared, disk, ports, listeners, reports).run()))
         };
         thread::Builder::new()
             .name("dhcp".to_owned())

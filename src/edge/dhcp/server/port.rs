@@ -5,6 +5,7 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::seldom::Seldom;
 use crate::edge::dhcp::{CLIENT_PORT, Destination, InterfaceId, Outgoing};
 use crate::edge::socket::{DeviceSocket, FrameSocket, Message, SendBatch};
 
@@ -153,25 +154,5 @@ impl Port {
         let datagrams = (!self.outgoing.is_empty()).then(|| self.socket.as_fd());
         let frames = self.frames.as_ref().filter(|_| !self.outgoing_frames.is_empty()).map(FrameSocket::as_fd);
         datagrams.into_iter().chain(frames)
-    }
-}
-
-/// Keeps trouble that comes with every answer from filling the log.
-#[derive(Debug, Default)]
-struct Seldom {
-    last: Option<Instant>,
-    untold: u64,
-}
-
-impl Seldom {
-    /// Calls `tell`, at most once a second, with how often it was not called since.
-    fn tell(&mut self, tell: impl FnOnce(u64)) {
-        let now = Instant::now();
-        if self.last.is_some_and(|last| now.saturating_duration_since(last) < Duration::from_secs(1)) {
-            self.untold = self.untold.saturating_add(1);
-            return;
-        }
-        self.last = Some(now);
-        tell(std::mem::take(&mut self.untold));
     }
 }

@@ -19,6 +19,16 @@ impl Randomness {
         Self { system: SystemRandom::new(), pool: vec![0; POOL].into(), used: POOL }
     }
 
+    /// A number that is used once.
+    pub(super) fn seed(&self) -> u64 {
+        let mut octets = [0; 8];
+        match self.system.fill(&mut octets) {
+            Ok(()) => u64::from_be_bytes(octets),
+            // Boxes that start together may look for each other in the same moment then, and do not find each other.
+            Err(_) => 0,
+        }
+    }
+
     /// What one datagram needs, or `None` when the system has no randomness to give.
     pub(super) fn fresh(&mut self) -> Option<Fresh> {
         if let Some(fresh) = self.take() {

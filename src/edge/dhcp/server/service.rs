@@ -11,10 +11,11 @@ use tokio::sync::{mpsc, oneshot};
 use super::desk::{BatchId, Change, Desk, Disk, Place};
 use super::mailbox::Mailbox;
 use super::port::Port;
-use super::{LONGEST_DATAGRAM, Shared};
+use super::segment::{Listeners, Segment};
+use super::{LONGEST_DATAGRAM, Shared, bind};
 use crate::clock;
 use crate::edge::dhcp::config::DhcpConfig;
-use crate::edge::dhcp::{Outcome, Outgoing};
+use crate::edge::dhcp::{InterfaceId, Outcome, Outgoing};
 use crate::edge::lease::{Journal, RecordBatch};
 use crate::edge::socket::{ReceiveBatch, SendBatch};
 use crate::wire::uplink::SiteEvent;
@@ -45,6 +46,7 @@ pub(super) struct Service {
     desk: Desk<JournalDisk>,
     mailbox: Arc<Mailbox<Letter>>,
     ports: Vec<Port>,
+    listeners: Listeners,
     /// Which port is served first: another one each time, so that a flood on one does not come before all others.
     first: usize,
     incoming: ReceiveBatch,
@@ -96,18 +98,28 @@ enum Watched {
     Mailbox,
     /// Requests at the port in this place.
     Requests(usize),
+    /// What is heard on the segment in this place.
+    Segment(usize),
+    Echoes,
     /// Room to send in.
     Room,
 }
 
 impl Service {
-    pub(super) fn new(shared: Arc<Shared>, disk: JournalDisk, ports: Vec<Port>, reports: mpsc::Sender<SiteEvent>) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        disk: JournalDisk,
+        ports: Vec<Port>,
+        listeners: Listeners,
+        reports: mpsc::Sender<SiteEvent>,
+    ) -> Self {
         let mailbox = Arc::clone(&disk.mailbox);
         Self {
             desk: Desk::new(Arc::clone(&shared), disk, reports),
             shared,
             mailbox,
             ports,
+            listeners,
             first: 0,
             incoming: ReceiveBatch::new(LONGEST_DATAGRAM),
             sender: SendBatch::default(),
@@ -123,11 +135,18 @@ impl Service {
             let ready = self.wait()?;
             self.read_mailbox();
             let now = clock::now();
-            for place in ready {
-                // What was found ready may have been read to its end by the last look.
-                if self.receives() {
-                    self.receive(place, now);
+            for watched in ready {
+                match watched {
+                    // What was found ready may have been read to its end by the last look.
+                    Watched::Requests(place) if self.receives() => drop(self.receive(place, now)),
+                    Watched::Segment(place) => self.listen(place, now),
+                    Watched::Echoes => self.listen_for_echoes(now),
+                    Watched::Requests(_) | Watched::Mailbox | Watched::Room => {}
                 }
+            }
+            if self.receives() {
+                // After what was heard, so that no answer is overlooked that came in time.
+                self.desk.tick(now, &mut self.due);
             }
             self.desk.submit();
             self.send();
@@ -141,13 +160,30 @@ impl Service {
         self.stopping.is_none() && self.reloads.is_empty()
     }
 
-    /// Waits until there is something to do. Returns the ports that have requests, in the order in which to take them.
-    fn wait(&mut self) -> io::Result<Vec<usize>> {
+    /// Waits until there is something to do. Returns what has come in, in the order in which to take it.
+    fn wait(&mut self) -> io::Result<Vec<Watched>> {
         let now = Instant::now();
         let receives = self.receives() && self.desk.has_room();
         let mut watched = vec![Watched::Mailbox];
         let listening: Vec<bool> = self.ports.iter_mut().map(|port| receives && port.receives(now)).collect();
+        let timeout = self.timeout(now);
+        let hears: Vec<bool> = self.listeners.segments.iter_mut().map(|segment| segment.listens(now)).collect();
         let mut sockets = vec![PollFd::new(self.mailbox.as_fd(), PollFlags::POLLIN)];
+        for (place, (segment, hears)) in self.listeners.segments.iter().zip(hears).enumerate() {
+            for socket in segment.sockets().into_iter().filter(|_| hears) {
+                watched.push(Watched::Segment(place));
+                sockets.push(PollFd::new(socket, PollFlags::POLLIN));
+            }
+        }
+        if let Some(echoes) = &self.listeners.echoes {
+            watched.push(Watched::Echoes);
+            sockets.push(PollFd::new(echoes.as_fd(), PollFlags::POLLIN));
+        }
+        for socket in self.listeners.stuck() {
+            watched.push(Watched::Room);
+            sockets.push(PollFd::new(socket, PollFlags::POLLOUT));
+        }
+        // Ports come last: what was heard of an address counts before it is given out.
         for (place, (port, listens)) in self.ports.iter().zip(listening).enumerate() {
             if listens {
                 watched.push(Watched::Requests(place));
@@ -158,25 +194,21 @@ impl Service {
                 sockets.push(PollFd::new(socket, PollFlags::POLLOUT));
             }
         }
-        match poll(&mut sockets, self.timeout(now)) {
+        match poll(&mut sockets, timeout) {
             Ok(_) => {}
             Err(Errno::EINTR) => return Ok(Vec::new()),
             Err(error) => return Err(error.into()),
         }
         let is_ready = |socket: &PollFd<'_>| socket.any().unwrap_or(true);
-        let mut ready: Vec<usize> = watched
-            .iter()
-            .zip(&sockets)
-            .filter_map(|(watched, socket)| match watched {
-                Watched::Requests(place) if is_ready(socket) => Some(*place),
-                _ => None,
-            })
-            .collect();
-        if !ready.is_empty() {
-            let turn = self.first.checked_rem(ready.len()).unwrap_or(0);
-            ready.rotate_left(turn);
+        let ready = watched.iter().zip(&sockets).filter(|(_, socket)| is_ready(socket)).map(|(watched, _)| *watched);
+        let (mut requests, mut ready): (Vec<Watched>, Vec<Watched>) = ready.partition(|watched| matches!(watched, Watched::Requests(_)));
+        if !requests.is_empty() {
+            let turn = self.first.checked_rem(requests.len()).unwrap_or(0);
+            requests.rotate_left(turn);
             self.first = self.first.wrapping_add(1);
         }
+        ready.dedup();
+        ready.append(&mut requests);
         Ok(ready)
     }
 
@@ -184,10 +216,14 @@ impl Service {
     fn timeout(&self, now: Instant) -> PollTimeout {
         // The disk tells the mailbox when it is done; only the network must be given up on.
         let late = self.reloads.front().map(|(until, _)| *until).filter(|until| *until > now);
-        let moments = self.ports.iter().filter_map(|port| port.resting_until).chain(self.stopping).chain(late);
+        let resting = self.ports.iter().filter_map(|port| port.resting_until);
+        let not_hearing = self.listeners.segments.iter().filter_map(Segment::resting_until);
+        let tick = self.desk.next_tick().filter(|_| self.receives()).and_then(|next| now.checked_add(next.since(clock::now())));
+        let moments = resting.chain(not_hearing).chain(tick).chain(self.stopping).chain(late);
         moments.min().map_or(PollTimeout::NONE, |moment| {
+            let left = moment.saturating_duration_since(now);
             // Rounded up, or the last fraction of a millisecond would be spent in circles.
-            let left = moment.saturating_duration_since(now).saturating_add(Duration::from_millis(1));
+            let left = if left.is_zero() { left } else { left.saturating_add(Duration::from_millis(1)) };
             PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
         })
     }
@@ -224,6 +260,20 @@ impl Service {
         true
     }
 
+    fn listen(&mut self, place: usize, now: clock::Timestamp) {
+        let Self { desk, listeners, due, .. } = self;
+        let Some(segment) = listeners.segments.get_mut(place) else { return };
+        let interface = segment.interface;
+        segment.receive(Instant::now(), |notice| desk.noticed(now, interface, &notice, due));
+    }
+
+    fn listen_for_echoes(&mut self, now: clock::Timestamp) {
+        let Self { desk, listeners, due, .. } = self;
+        let Some(echoes) = &listeners.echoes else { return };
+        // Which interface it came by does not matter.
+        echoes.receive(|notice| desk.noticed(now, InterfaceId(0), &notice, due));
+    }
+
     fn send(&mut self) {
         for outgoing in self.due.drain(..) {
             let found = self.ports.iter_mut().find(|port| port.interface == outgoing.interface && port.number == outgoing.from_port);
@@ -232,9 +282,11 @@ impl Service {
                 None => tracing::warn!(to = ?outgoing.destination, "a DHCP answer has no port to leave by"),
             }
         }
+        // Answers first: a question can wait for longer than a client.
         for port in &mut self.ports {
             port.flush(&mut self.sender);
         }
+        self.listeners.ask(self.desk.questions(), &mut self.sender);
     }
 
     /// Answers what has come in by now, and nothing that comes later.
@@ -277,7 +329,10 @@ impl Service {
                 return;
             }
             let Some((_, Reload { config, ports, done })) = self.reloads.pop_front() else { return };
-            self.shared.engine().reconfigure(config);
+            let mut engine = self.shared.engine();
+            engine.reconfigure(Arc::clone(&config));
+            self.listeners = bind::open_listeners(&config, &mut engine);
+            drop(engine);
             self.shared.note_open(&ports);
             self.ports = ports;
             // Nobody may be waiting any more.

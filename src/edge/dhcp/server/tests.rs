@@ -209,7 +209,7 @@ impl Loopback {
         let (reports, unread) = mpsc::channel(4096);
         let start = move || {
             let _unread = unread;
-            end.send(Service::new(serving, disk, vec![port], reports).run()).unwrap();
+            end.send(Service::new(serving, disk, vec![port], Listeners::default(), reports).run()).unwrap();
         };
         let client = UdpSocket::bind("127.0.0.7:0").unwrap();
         client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();

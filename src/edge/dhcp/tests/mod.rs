@@ -1,5 +1,6 @@
 mod administration;
 mod captures;
+mod conflict;
 mod durability;
 mod explaining;
 mod limits;
@@ -12,4 +13,5 @@ mod pxe;
 mod relays;
 mod reload;
 mod rfc2131;
+mod rival;
 pub(super) mod site;

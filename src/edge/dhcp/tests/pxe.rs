@@ -122,7 +122,7 @@ fn systems_that_do_not_boot_from_the_network_hear_nothing_of_it() {
 #[test]
 fn one_boot_has_one_name_from_firmware_to_system() {
     let mut site = Site::server();
-    let boots = |heard: &super::site::Heard| heard.reports.iter().map(|event| event.boot).collect::<Vec<_>>();
+    let boots = |heard: &super::site::Heard| heard.reports.iter().map(|event| event.boot.unwrap()).collect::<Vec<_>>();
     site.hear(&firmware(Packet::discover(), 7).xid(1));
     site.wait(4);
     let own = site.hear(&firmware(Packet::discover(), 7).xid(1)).answer().yiaddr();

@@ -11,7 +11,7 @@ use crate::edge::config::EdgeConfig;
 use crate::edge::dhcp::config::DhcpConfig;
 use crate::edge::dhcp::explain::Explanation;
 use crate::edge::dhcp::{
-    Action, BootSettings, Destination, DropReason, Engine, Fresh, Ingress, InterfaceId, Observation, Outcome, TicketMinter,
+    Action, BootSettings, Destination, DropReason, Engine, Fresh, Ingress, InterfaceId, Observation, Outcome, Probe, TicketMinter,
 };
 use crate::edge::lease::LeaseRecord;
 use crate::wire::uplink::{SiteEvent, SiteEventKind};
@@ -53,6 +53,8 @@ pub(super) struct Heard {
     pub(super) reports: Vec<SiteEvent>,
     pub(super) dropped: Vec<DropReason>,
     pub(super) observed: Vec<Observation>,
+    pub(super) probes: Vec<Probe>,
+    pub(super) looks: Vec<Vec<u8>>,
 }
 
 impl Heard {
@@ -157,8 +159,13 @@ impl Site {
         let fresh = Fresh { boot: BootId([self.fresh; 8]), nonce: Nonce([self.fresh; 12]) };
         let source: SocketAddrV4 = source.parse().unwrap();
         let ingress = Ingress { interface: InterfaceId(0), source, destination, port };
+        let due = self.engine.handle(self.now, &ingress, octets, fresh);
+        self.act(due)
+    }
+
+    /// Does what the engine says.
+    pub(super) fn act(&mut self, mut due: Vec<Action>) -> Heard {
         let mut heard = Heard::default();
-        let mut due = self.engine.handle(self.now, &ingress, octets, fresh);
         while !due.is_empty() {
             for action in std::mem::take(&mut due) {
                 match action {
@@ -166,6 +173,8 @@ impl Site {
                     Action::Report(event) => heard.reports.push(event),
                     Action::Drop(reason) => heard.dropped.push(reason),
                     Action::Observed(observation) => heard.observed.push(observation),
+                    Action::Probe(probe) => heard.probes.push(probe),
+                    Action::LookForServers { payload, .. } => heard.looks.push(payload),
                     Action::Commit(commit) => {
                         let outcome = if self.disk_works { Outcome::Durable } else { Outcome::Failed };
                         if self.disk_works {

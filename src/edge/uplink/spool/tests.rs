@@ -13,8 +13,8 @@ fn owner(site_number: u32) -> SpoolOwner {
 fn event(seconds: u64) -> SiteEvent {
     SiteEvent {
         at: Timestamp::from_secs(seconds),
-        boot: BootId([1; 8]),
-        mac: MacAddr([0x52, 0x54, 0, 0, 0, 1]),
+        boot: Some(BootId([1; 8])),
+        mac: Some(MacAddr([0x52, 0x54, 0, 0, 0, 1])),
         what: SiteEventKind::FileServed { protocol: "tftp".to_owned(), file: "snponly.efi".to_owned(), size: 1, sha256: Digest([2; 32]) },
     }
 }
