@@ -23,6 +23,12 @@ export QUICK ?= 0
 step = @printf '\n==> %s\n' "$(1)"
 
 .NOTPARALLEL:
+# How long `make fuzz` goes on, in seconds, for all targets together.
+DURATION ?= 3600
+# How often `make crash` kills.
+KILLS ?= 200
+
+.PHONY: crash fuzz fuzz-smoke
 .PHONY: help demo build test check bench-dhcp install-build install-check install-lab format lint lint-scripts dependencies unit whole
 
 help: ## Say what there is
@@ -40,7 +46,7 @@ build: install-build ## Build the two programs into target/release
 
 check: install-check format lint-scripts dependencies lint unit ## Format, lints, dependencies and unit tests
 
-test: install-check install-lab check whole ## Everything
+test: install-check install-lab check whole fuzz-smoke ## Everything
 
 bench-dhcp: install-lab ## Measure DHCP beside Kea and dnsmasq: QUICK=1, FIGURES="exchanges p99"
 	$(call step,build$(,) some minutes the first time)
@@ -85,3 +91,15 @@ whole:
 	@$(cargo) test --locked --quiet --doc
 	$(call step,tests of the whole)
 	@$(cargo) test --locked --test '*'
+
+fuzz-smoke: install-check
+	$(call step,fuzzing$(,) half a minute after the build)
+	@tools/fuzz smoke 30
+
+fuzz: install-check ## Fuzz for an hour, or DURATION=SECONDS, and keep what finds new paths in fuzz/corpus
+	$(call step,fuzzing for $(DURATION) seconds)
+	@tools/fuzz run $(DURATION)
+
+crash: install-build ## Kill a process that writes leases 200 times, or KILLS=N, and look for every lease that was confirmed
+	$(call step,killing)
+	@FAIRLEAD_KILLS=$(KILLS) $(cargo) test --locked --test crash -- --nocapture

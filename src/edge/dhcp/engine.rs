@@ -65,7 +65,9 @@ impl Engine {
     /// An engine that knows the leases that were read from the disk. Those outside of every subnet are left alone: their
     /// subnet may come back with the next configuration.
     #[must_use]
-    pub fn new(config: Arc<DhcpConfig>, records: Vec<LeaseRecord>) -> Self {
+    pub fn new(config: Arc<DhcpConfig>, mut records: Vec<LeaseRecord>) -> Self {
+        // A client's newest lease is the one it is known by; the disk has records of its earlier addresses, too.
+        records.sort_unstable_by_key(|record| record.starts_at);
         let mut engine = Self {
             tables: config.subnets().iter().map(|subnet| new_table(&config, subnet)).collect(),
             config,

@@ -185,8 +185,9 @@ impl Engine {
         let reports = exchange.report(leased).into_iter().chain(exchange.boot_reports(boot.as_ref())).collect();
         let outgoing = outgoing(exchange, &reply, client_destination(exchange, address));
         let time = Duration::from_secs(u64::from(times.lease));
-        let record = record(exchange, address, LeaseState::Bound, exchange.now.after(time));
         let table = self.tables.get_mut(place.index).ok_or(DropReason::UnknownSubnet)?;
+        let until = exchange.now.after(time).max(promised_before(exchange, table.record(address)));
+        let record = record(exchange, address, LeaseState::Bound, until);
         table.put(record.clone());
         Ok(vec![Action::Commit(Commit { record, promise: Some(Promise { outgoing, reports }) })])
     }
@@ -262,7 +263,7 @@ impl Engine {
             return vec![Action::Drop(DropReason::NotDurable)];
         }
         let until = durable_until.max(now.after(UNDURABLE_RENEWAL).min(record.expires_at));
-        table.put(LeaseRecord { expires_at: until, ..record });
+        table.put_undurable(LeaseRecord { expires_at: until, ..record });
         let lease = whole_seconds(until.since(now));
         let (renewal, rebinding) = default_timers(lease);
         set_times(&mut outgoing.payload, lease, renewal, rebinding);
@@ -291,4 +292,13 @@ fn record(exchange: &Exchange<'_>, address: Ipv4Addr, state: LeaseState, expires
         expires_at,
         host_name: exchange.request.option(option::HOST_NAME).and_then(host_name),
     }
+}
+
+/// Until when the client may believe to have the address by what it was told before. The answer to this request may be lost, so
+/// a lease time that was made shorter must not end what still counts for the client. No lease lasts longer than its own time from
+/// now on, whatever the clock showed when it began.
+fn promised_before(exchange: &Exchange<'_>, held: Option<&LeaseRecord>) -> Timestamp {
+    held.filter(|held| held.state == LeaseState::Bound && held.client == exchange.request.client)
+        .map(|held| held.expires_at.min(exchange.now.after(held.expires_at.since(held.starts_at))))
+        .unwrap_or_default()
 }

@@ -1,5 +1,8 @@
+use std::time::Duration;
+
 use super::packet::Packet;
 use super::site::{SERVER, Site};
+use crate::clock::Timestamp;
 use crate::edge::dhcp::{Action, DropReason, Fresh, Ingress, InterfaceId, Outcome};
 use crate::wire::uplink::SiteEventKind;
 use crate::wire::{BootId, Nonce};
@@ -30,12 +33,37 @@ fn a_renewal_goes_on_for_a_while_when_the_disk_does_not_take_it() {
     site.wait(1700);
     assert_eq!(site.hear(&renew).answer().seconds(51), Some(600));
     assert!(site.reports_of_leases(&renew).is_empty());
-    // A client that comes when the disk's promise is over is a new one.
-    site.wait(200);
+    // The disk's promise is over and ours is not: who has an address keeps it while it asks in time.
+    site.wait(300);
+    assert_eq!(site.hear(&renew).answer().seconds(51), Some(600));
+    // Nobody else is given it meanwhile, though the disk works again.
+    site.disk_works = true;
+    let offers: Vec<_> = (50..69).flat_map(|other| site.hear(&Packet::discover().mac(other)).answers).collect();
+    assert!(offers.iter().all(|(_, _, answer)| answer.yiaddr() != own), "{offers:?}");
+    site.disk_works = false;
+    // A client that comes when that is over, too, is a new one.
+    site.wait(601);
     assert_eq!(site.hear(&renew).silence(), DropReason::NotDurable);
     site.disk_works = true;
     let own_again = site.lease(1);
     assert_eq!(own_again, own);
+}
+
+#[test]
+fn a_lease_time_made_shorter_does_not_end_what_a_client_was_told_before() {
+    let mut site = Site::server();
+    let own = site.lease(1);
+    site.disk.iter_mut().for_each(|record| record.expires_at = record.starts_at.after(Duration::from_secs(86_400)));
+    site.crash();
+    site.wait(100);
+    // The answer, of an hour, may be lost: the disk still says a day.
+    assert_eq!(site.hear(&Packet::request().mac(1).ciaddr(own)).answer().seconds(51), Some(3600));
+    let record = site.disk.last().unwrap();
+    assert_eq!(record.expires_at.since(record.starts_at), Duration::from_secs(86_300));
+    // A clock that was far ahead does not keep the address for ever.
+    site.now = Timestamp::from_secs(1_000_000_000);
+    site.hear(&Packet::request().mac(1).ciaddr(own)).answer();
+    assert_eq!(site.disk.last().unwrap().expires_at, site.now.after(Duration::from_secs(86_300)));
 }
 
 #[test]

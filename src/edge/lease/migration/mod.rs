@@ -132,7 +132,10 @@ pub fn read(format: Format, contents: &[u8], now: Timestamp) -> Result<Found, Un
             _ if newest.get(&address) != Some(&place) => Why::Replaced,
             Err(why) => why,
             Ok(record) if record.expires_at <= now || record.state == LeaseState::Released => Why::Over,
-            Ok(record) => {
+            Ok(mut record) => {
+                // A moment that no calendar has could not be written out again.
+                record.expires_at = record.expires_at.min(now.after(WITHOUT_END));
+                record.starts_at = record.starts_at.min(record.expires_at);
                 found.leases.push(Located { line, value: record });
                 continue;
             }

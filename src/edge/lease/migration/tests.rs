@@ -232,3 +232,16 @@ fn a_lease_in_force_here_gives_way_to_none() {
     let declined = LeaseRecord { state: LeaseState::Declined, ..record };
     assert!(judge(Some(&declined), &longer, NOW).unwrap_err().contains("in quarantine"));
 }
+
+#[test]
+fn a_lease_that_ends_when_no_calendar_goes_any_more_is_one_without_an_end() {
+    let header = KEA.lines().next().unwrap();
+    let found =
+        read(Format::KeaCsv, format!("{header}\n192.0.2.10,52:54:00:00:00:0a,,3600,597626089924346,1,0,0,,0,\n").as_bytes(), NOW).unwrap();
+    let record = &found.leases[0].value;
+    assert_eq!(record.expires_at.since(NOW).as_secs(), 0xffff_ffff);
+    assert_eq!(
+        read(Format::Json, export_json(std::slice::from_ref(record), NOW).as_bytes(), NOW).unwrap().leases[0].value.address,
+        record.address
+    );
+}

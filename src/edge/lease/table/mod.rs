@@ -58,7 +58,7 @@ pub struct LeaseTable {
 #[derive(Debug)]
 struct Slot {
     record: LeaseRecord,
-    /// The end of what is on the disk for this client: the promise that survives a crash.
+    /// The end of what this client was promised: by what is on the disk, or by word while the disk takes nothing.
     durable_until: Timestamp,
     /// The time of its entry in the queue of what ends.
     queued: Timestamp,
@@ -193,7 +193,7 @@ impl LeaseTable {
         self.slots.iter().flatten().map(|slot| &slot.record)
     }
 
-    /// Until when the disk promises the address to its present client.
+    /// Until when the address is promised to its present client: by the disk, or by [`LeaseTable::put_undurable`].
     #[must_use]
     pub fn durable_until(&self, address: Ipv4Addr) -> Timestamp {
         self.slot(address).map(|slot| slot.durable_until).unwrap_or_default()
@@ -305,6 +305,15 @@ impl LeaseTable {
             && record.state == LeaseState::Bound
         {
             slot.durable_until = record.expires_at;
+        }
+    }
+
+    /// Takes a record that is promised although the disk did not take it. It counts until a crash.
+    pub fn put_undurable(&mut self, record: LeaseRecord) {
+        let (address, until) = (record.address, record.expires_at);
+        self.put(record);
+        if let Some(slot) = self.slot_mut(address) {
+            slot.durable_until = until;
         }
     }
 
