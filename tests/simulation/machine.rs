@@ -92,7 +92,7 @@ pub struct Machine {
 /// What a machine does next.
 #[derive(Debug)]
 pub enum Deed {
-    Send(Purpose, Message, SendTo),
+    Send(Purpose, Box<Message>, SendTo),
     /// Wake up after this time.
     Wait(Millis),
     /// It has taken a promise.
@@ -134,7 +134,7 @@ impl Machine {
         if let (true, Some(lease), Stage::System) = (self.habits.releases, self.lease, self.stage) {
             let message = self.message(RELEASE).ciaddr(lease.address).address(54, crate::site::SERVER);
             deeds.push(Deed::Leaves(self.number(), lease.address));
-            deeds.push(Deed::Send(Purpose::Release, message, SendTo::Server));
+            deeds.push(Deed::Send(Purpose::Release, Box::new(message), SendTo::Server));
             self.remembered = None;
         }
         self.state = State::Off;
@@ -212,7 +212,7 @@ impl Machine {
         if let (Stage::System, Some(lease)) = (self.stage, self.remembered) {
             message = message.address(50, lease.address);
         }
-        vec![Deed::Send(Purpose::Discover, message, SendTo::Everyone), self.patience(dice)]
+        vec![Deed::Send(Purpose::Discover, Box::new(message), SendTo::Everyone), self.patience(dice)]
     }
 
     fn select(&mut self, address: Ipv4Addr, now: Millis, dice: &mut Dice) -> Vec<Deed> {
@@ -220,7 +220,7 @@ impl Machine {
             self.asked_at = now;
         }
         let message = self.message(REQUEST).address(54, crate::site::SERVER).address(50, address);
-        vec![Deed::Send(Purpose::Select(address), message, SendTo::Everyone), self.patience(dice)]
+        vec![Deed::Send(Purpose::Select(address), Box::new(message), SendTo::Everyone), self.patience(dice)]
     }
 
     fn reboot(&mut self, address: Ipv4Addr, now: Millis, dice: &mut Dice) -> Vec<Deed> {
@@ -228,7 +228,7 @@ impl Machine {
             self.asked_at = now;
         }
         let message = self.message(REQUEST).address(50, address);
-        vec![Deed::Send(Purpose::Reboot(address), message, SendTo::Everyone), self.patience(dice)]
+        vec![Deed::Send(Purpose::Reboot(address), Box::new(message), SendTo::Everyone), self.patience(dice)]
     }
 
     fn bind(&mut self, answer: &Answer, promise: Option<Promise>, now: Millis, dice: &mut Dice) -> Vec<Deed> {
@@ -246,7 +246,7 @@ impl Machine {
             let message = self.message(DECLINE).address(50, lease.address).address(54, crate::site::SERVER);
             self.state = State::Init;
             self.lease = None;
-            return vec![Deed::Send(Purpose::Decline, message, SendTo::Everyone), Deed::Wait(10 * SECOND)];
+            return vec![Deed::Send(Purpose::Decline, Box::new(message), SendTo::Everyone), Deed::Wait(10 * SECOND)];
         }
         let mut deeds = Vec::new();
         if let Some(old) = self.last[self.identity()].filter(|old| *old != lease.address) {
@@ -304,12 +304,12 @@ impl Machine {
         };
         // RFC 2131, section 4.4.5: half of what is left, but not more often than once a minute.
         let wait = (next.saturating_sub(now) / 2).max(MINUTE).min(next.saturating_sub(now).max(1));
-        vec![Deed::Send(purpose, message, to), Deed::Wait(wait)]
+        vec![Deed::Send(purpose, Box::new(message), to), Deed::Wait(wait)]
     }
 
     /// 4, 8, 16, 32 seconds, give or take one (RFC 2131, section 4.1).
     fn patience(&self, dice: &mut Dice) -> Deed {
-        Deed::Wait((4 * SECOND << self.tries.min(4)) - SECOND + dice.below(2 * SECOND))
+        Deed::Wait(((4 * SECOND) << self.tries.min(4)) - SECOND + dice.below(2 * SECOND))
     }
 
     fn message(&self, kind: u8) -> Message {

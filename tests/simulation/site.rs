@@ -236,7 +236,7 @@ impl Site {
                 Ok(())
             }
             Event::Power(place) => self.power(place),
-            Event::Arrives(datagram) => self.serve(*datagram),
+            Event::Arrives(datagram) => self.serve(&datagram),
             Event::Reaches(place, carried) => {
                 let machine = &mut self.machines[place];
                 let at_home = carried.only_at.is_none_or(|only| machine.lease.is_some_and(|lease| lease.address == only));
@@ -303,7 +303,7 @@ impl Site {
                 }
                 Deed::Takes(promise, until) => self.oracle.takes(promise, until, self.now)?,
                 Deed::Leaves(number, address) => self.oracle.leaves(number, address),
-                Deed::Send(purpose, message, to) => self.transmit(place, purpose, message, to),
+                Deed::Send(purpose, message, to) => self.transmit(place, purpose, *message, to),
             }
         }
         Ok(())
@@ -368,13 +368,13 @@ impl Site {
     }
 
     /// A request has come through to the server.
-    fn serve(&mut self, asked: Datagram) -> Result<(), String> {
+    fn serve(&mut self, asked: &Datagram) -> Result<(), String> {
         if !self.is_up {
             return Ok(());
         }
         self.tally.requests += 1;
         let ingress = Ingress { interface: InterfaceId(0), source: asked.source, destination: asked.destination, port: SERVER_PORT };
-        let owed = self.owed(&asked);
+        let owed = self.owed(asked);
         let fresh = self.fresh();
         let actions = self.engine.handle(self.server_time(), &ingress, &asked.octets, fresh);
         let mut is_kept = false;
@@ -394,10 +394,10 @@ impl Site {
             return Err(format!("the lease of {address} was forgotten: {asked:?} is answered with {actions:?}"));
         }
         self.tally.kept += u64::from(is_kept);
-        self.check_elsewhere(&asked, &actions)?;
+        self.check_elsewhere(asked, &actions)?;
         for action in actions {
             match action {
-                Action::Send(sent) => self.answer(&asked, &sent, None)?,
+                Action::Send(sent) => self.answer(asked, &sent, None)?,
                 Action::Commit(commit) => self.wait_for_disk(commit, asked.clone()),
                 Action::Drop(DropReason::NoFreeAddress) => self.tally.no_free_address += 1,
                 _ => {}
