@@ -4,11 +4,13 @@
 //! `cargo test --test conformance -- write-table` writes docs/conformance.md anew.
 //!
 //! A case that fails for our server fails the test. For Kea and dnsmasq a case fails the test only when docs/conformance.md says
-//! something else about the very version that is installed.
+//! something else about the very version that is installed. `manners` are trials beside the battery: how our server behaves on a network
+//! that is not its own alone.
 
 #![expect(clippy::print_stdout, reason = "the table is for whoever runs the battery")]
 
 mod cases;
+mod manners;
 mod message;
 mod server;
 mod site;
@@ -61,7 +63,11 @@ fn run(arguments: &Arguments, battery: &Arc<Battery>, writes: bool) -> ExitCode 
         let battery = Arc::clone(battery);
         Trial::test(case.name, move || battery.run(&case, product)).with_kind(product.name())
     });
-    let conclusion = libtest_mimic::run(arguments, trials.collect());
+    let manners = manners::TRIALS
+        .iter()
+        .map(|(name, trial)| Trial::test(*name, move || trial().map_err(|failure| failure.to_string().into())).with_kind("manners"));
+    // The longest ones first.
+    let conclusion = libtest_mimic::run(arguments, manners.chain(trials).collect());
     battery.take_down(conclusion.num_failed == 0);
     let outcome = battery.conclude(writes);
     if conclusion.num_failed > 0 { ExitCode::FAILURE } else { finish(outcome) }

@@ -37,6 +37,7 @@ pub(crate) mod code {
     pub(crate) const BOOT_FILE: u8 = 67;
     pub(crate) const USER_CLASS: u8 = 77;
     pub(crate) const RAPID_COMMIT: u8 = 80;
+    pub(crate) const CLIENT_FQDN: u8 = 81;
     pub(crate) const RELAY_INFORMATION: u8 = 82;
     pub(crate) const ARCHITECTURE: u8 = 93;
     pub(crate) const NETWORK_INTERFACE: u8 = 94;

@@ -1,9 +1,9 @@
 //! The other end of the cable: a raw socket that is any number of clients and relays at once.
 //!
-//! The kernel's own stack has no address there, so nothing is answered but by this code: ARP for the addresses that were taken, and
-//! nothing else.
+//! The kernel's own stack has no address there, so nothing is answered but by this code: ARP for the addresses that were taken, pings
+//! of the hosts behind the relay, and nothing else.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use etherparse::{NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
+use etherparse::{Icmpv4Type, NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
 use fairlead::failure::{Failure, Result};
 use fairlead::wire::MacAddr;
 use fairlead_lab::namespace::Namespace;
@@ -62,6 +62,7 @@ pub(crate) struct Wire {
     neighbours: Arc<Mutex<HashMap<Ipv4Addr, MacAddr>>>,
     incoming: Receiver<Received>,
     asked_for: Arc<Mutex<Vec<Ipv4Addr>>>,
+    behind_relay: Arc<Mutex<HashSet<Ipv4Addr>>>,
 }
 
 impl Wire {
@@ -81,10 +82,11 @@ impl Wire {
         let socket = Arc::new(socket);
         let neighbours: Arc<Mutex<HashMap<Ipv4Addr, MacAddr>>> = Arc::default();
         let asked_for: Arc<Mutex<Vec<Ipv4Addr>>> = Arc::default();
+        let behind_relay: Arc<Mutex<HashSet<Ipv4Addr>>> = Arc::default();
         let (found, incoming) = channel();
-        let reader = (Arc::clone(&socket), Arc::clone(&neighbours), Arc::clone(&asked_for));
+        let reader = (Arc::clone(&socket), Arc::clone(&neighbours), Arc::clone(&asked_for), Arc::clone(&behind_relay));
         thread::spawn(move || {
-            let (socket, neighbours, asked_for) = reader;
+            let (socket, neighbours, asked_for, behind_relay) = reader;
             let mut buffer = [0; 9216];
             while let Ok(length) = recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
                 let frame = buffer.get(..length).unwrap_or_default();
@@ -94,6 +96,8 @@ impl Wire {
                     if let Some(answer) = holder.and_then(|holder| arp_answer(frame, holder, target)) {
                         send(socket.as_raw_fd(), &answer, MsgFlags::empty()).ok();
                     }
+                } else if let Some(answer) = echo_answer(frame, &lock(&behind_relay)) {
+                    send(socket.as_raw_fd(), &answer, MsgFlags::empty()).ok();
                 } else if let Some(received) = read_frame(frame)
                     && found.send(received).is_err()
                 {
@@ -101,7 +105,7 @@ impl Wire {
                 }
             }
         });
-        Ok(Self { socket, server, relay_mac: MacAddr(link.addr().unwrap_or_default()), neighbours, incoming, asked_for })
+        Ok(Self { socket, server, relay_mac: MacAddr(link.addr().unwrap_or_default()), neighbours, incoming, asked_for, behind_relay })
     }
 
     /// From now on ARP for the address is answered with that hardware address.
@@ -112,6 +116,11 @@ impl Wire {
     /// The same for an address that a relay has.
     pub(crate) fn is_relay(&self, address: Ipv4Addr) {
         self.takes(address, self.relay_mac);
+    }
+
+    /// From now on a host with this address answers pings that a relay's network is asked for.
+    pub(crate) fn is_behind_relay(&self, address: Ipv4Addr) {
+        lock(&self.behind_relay).insert(address);
     }
 
     /// Whether somebody asked by ARP who has the address.
@@ -189,6 +198,22 @@ fn arp_answer(request: &[u8], mac: MacAddr, address: Ipv4Addr) -> Option<Vec<u8>
     let (asker_mac, asker) = (request.get(22..28)?, request.get(28..32)?);
     let answer = [asker_mac, &mac.0, &[8, 6, 0, 1, 8, 0, 6, 4, 0, 2], &mac.0, &address.octets(), asker_mac, asker];
     Some(answer.concat())
+}
+
+/// The answer to an ICMP echo request (RFC 792) to one of the hosts.
+fn echo_answer(request: &[u8], hosts: &HashSet<Ipv4Addr>) -> Option<Vec<u8>> {
+    let packet = SlicedPacket::from_ethernet(request).ok()?;
+    let (Some(NetSlice::Ipv4(ip)), Some(TransportSlice::Icmpv4(icmp))) = (packet.net, packet.transport) else { return None };
+    let (asker, host) = (ip.header().source_addr(), ip.header().destination_addr());
+    let Icmpv4Type::EchoRequest(echo) = icmp.icmp_type() else { return None };
+    if !hosts.contains(&host) {
+        return None;
+    }
+    let (to_mac, from_mac) = (request.get(6..12)?.try_into().ok()?, request.get(..6)?.try_into().ok()?);
+    let builder = PacketBuilder::ethernet2(from_mac, to_mac).ipv4(host.octets(), asker.octets(), 64).icmpv4_echo_reply(echo.id, echo.seq);
+    let mut answer = Vec::with_capacity(builder.size(icmp.payload().len()));
+    builder.write(&mut answer, icmp.payload()).ok()?;
+    Some(answer)
 }
 
 fn read_frame(frame: &[u8]) -> Option<Received> {

@@ -1,4 +1,5 @@
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use fairlead::failure::Result;
@@ -6,7 +7,7 @@ use fairlead_lab::Programs;
 use fairlead_lab::files::write;
 use fairlead_lab::joined_box;
 use fairlead_lab::namespace::Namespace;
-use fairlead_lab::process::Daemon;
+use fairlead_lab::process::{Daemon, run};
 
 use crate::site::{LEASE, LEAST_LEASE, LONG_VALUE, LONGEST_LEASE, Profile, RESERVED_INSIDE, RESERVED_OUTSIDE, SERVER};
 
@@ -15,13 +16,23 @@ fn programs() -> Programs {
 }
 
 pub(super) fn start(profile: Profile, namespace: &Namespace, directory: &Path) -> Result<Daemon> {
+    start_with(&configuration(profile), namespace, directory)
+}
+
+/// Starts a joined box with this configuration, which names neither the place of its state nor what it logs.
+pub(crate) fn start_with(configuration: &str, namespace: &Namespace, directory: &Path) -> Result<Daemon> {
     let (state, config) = (directory.join("state"), directory.join("edge.toml"));
     joined_box::copy_shared(&programs(), &state)?;
-    write(&config, format!("state_dir = \"{}\"\nlog = \"debug\"\n{}", state.display(), configuration(profile)))?;
+    write(&config, format!("state_dir = \"{}\"\nlog = \"debug\"\n{configuration}", state.display()))?;
     let mut command = namespace.command(programs().edge);
     let mut edge = Daemon::start("fairlead-edge", command.arg("--config").arg(&config).arg("run"), &directory.join("edge.log"))?;
     edge.wait_for("the edge serves its site", "serves its site", Duration::from_secs(20))?;
     Ok(edge)
+}
+
+/// What `fairlead-edge lease list` says of a box that [`start_with`] started in the directory.
+pub(crate) fn lease_list(directory: &Path, words: &[&str]) -> Result<String> {
+    run(Command::new(programs().edge).args(["lease", "list", "--config"]).arg(directory.join("edge.toml")).args(words))
 }
 
 fn configuration(profile: Profile) -> String {

@@ -1,7 +1,7 @@
 //! The servers that the battery runs against, each set up for the same site.
 
 mod dnsmasq;
-mod edge;
+pub(crate) mod edge;
 mod kea;
 
 use std::path::Path;
