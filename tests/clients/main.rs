@@ -9,6 +9,7 @@ mod packets;
 mod programs;
 mod site;
 mod story;
+mod u_boot;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -31,7 +32,7 @@ fn main() -> ExitCode {
     {
         return finish(Err(failure));
     }
-    let trials: Vec<NamedTrial> = [programs::TRIALS, load::TRIALS].concat();
+    let trials: Vec<NamedTrial> = [programs::TRIALS, u_boot::TRIALS, load::TRIALS].concat();
     let trials = trials
         .into_iter()
         .filter(|(name, _)| can_run(name))

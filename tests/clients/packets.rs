@@ -29,9 +29,10 @@ pub(crate) struct Packet {
     pub(crate) lease: String,
     pub(crate) renewal: String,
     pub(crate) rebinding: String,
+    pub(crate) boot_file: String,
 }
 
-const FIELDS: [&str; 10] = [
+const FIELDS: [&str; 11] = [
     "dhcp.option.dhcp",
     "ip.src",
     "ip.dst",
@@ -42,6 +43,7 @@ const FIELDS: [&str; 10] = [
     "dhcp.option.ip_address_lease_time",
     "dhcp.option.renewal_time_value",
     "dhcp.option.rebinding_time_value",
+    "dhcp.file",
 ];
 
 impl Packet {
@@ -88,6 +90,7 @@ pub(crate) fn read(capture: &Capture) -> Result<Vec<Packet>> {
             lease: next(),
             renewal: next(),
             rebinding: next(),
+            boot_file: next(),
         }
     };
     Ok(rows.into_iter().map(packet).collect())
