@@ -56,12 +56,14 @@ impl Newest {
     }
 }
 
-/// Whether a file may end in a frame that is not whole.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// What may stand behind a file's last whole frame.
+#[derive(Clone, Copy)]
 enum End {
-    /// It was renamed into place after it was synced: every octet must be right.
+    /// Nothing: it was renamed into place after it was synced.
     Whole,
-    /// It was being appended to.
+    /// Zeros: its room was cut off before it was put aside, and a power cut may have undone that.
+    MayHaveRoom,
+    /// Zeros and a frame that is not whole: it was being appended to.
     MayBeTorn,
 }
 
@@ -69,7 +71,7 @@ enum End {
 pub(super) fn recover(folder: &Path) -> Result<Recovered, JournalError> {
     let mut records = Newest::default();
     let snapshot = read_into(&mut records, &folder.join(SNAPSHOT), End::Whole)?;
-    let old_journal = read_into(&mut records, &folder.join(OLD_JOURNAL), End::Whole)?;
+    let old_journal = read_into(&mut records, &folder.join(OLD_JOURNAL), End::MayHaveRoom)?;
     let journal = read_into(&mut records, &folder.join(JOURNAL), End::MayBeTorn)?;
     Ok(Recovered {
         records,
@@ -84,7 +86,7 @@ pub(super) fn recover(folder: &Path) -> Result<Recovered, JournalError> {
 pub(super) fn settled_records(folder: &Path) -> Result<Vec<LeaseRecord>, JournalError> {
     let mut records = Newest::default();
     read_into(&mut records, &folder.join(SNAPSHOT), End::Whole)?;
-    read_into(&mut records, &folder.join(OLD_JOURNAL), End::Whole)?;
+    read_into(&mut records, &folder.join(OLD_JOURNAL), End::MayHaveRoom)?;
     Ok(records.records)
 }
 
@@ -101,7 +103,8 @@ const READING_ATTEMPTS: usize = 20;
 
 /// Reads the newest record of each address while another process may write: what was on the disk at one moment.
 pub(super) fn read_beside_a_writer(folder: &Path) -> Result<Vec<LeaseRecord>, JournalError> {
-    let files = [(SNAPSHOT, End::Whole), (OLD_JOURNAL, End::Whole), (JOURNAL, End::MayBeTorn)].map(|(name, end)| (folder.join(name), end));
+    let files =
+        [(SNAPSHOT, End::Whole), (OLD_JOURNAL, End::MayHaveRoom), (JOURNAL, End::MayBeTorn)].map(|(name, end)| (folder.join(name), end));
     let mut attempt = 0_usize;
     loop {
         attempt = attempt.saturating_add(1);
@@ -163,7 +166,12 @@ fn read_bytes_into(records: &mut Newest, path: &Path, bytes: &[u8], end: End) ->
     // The room that the file was given for later frames.
     let torn = rest.iter().any(|octet| *octet != 0);
     // Frames are synced one after the other: one that is whole proves that the one before it once was.
-    if (end == End::Whole && !rest.is_empty()) || (torn && holds_a_frame(rest)) {
+    let is_damage = match end {
+        End::Whole => !rest.is_empty(),
+        End::MayHaveRoom => torn,
+        End::MayBeTorn => torn && holds_a_frame(rest),
+    };
+    if is_damage {
         return Err(JournalError::Damaged { path: path.to_owned(), offset: bytes.len().saturating_sub(rest.len()) });
     }
     let length = u64::try_from(bytes.len().saturating_sub(rest.len())).unwrap_or(u64::MAX);
