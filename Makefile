@@ -100,6 +100,6 @@ fuzz: install-check ## Fuzz for an hour, or DURATION=SECONDS, and keep what find
 	$(call step,fuzzing for $(DURATION) seconds)
 	@tools/fuzz run $(DURATION)
 
-crash: install-build ## Kill a process that writes leases 200 times, or KILLS=N, and look for every lease that was confirmed
+crash: install-lab ## Kill fairlead-edge under load 200 times, or KILLS=N, and look for every lease that was acknowledged
 	$(call step,killing)
-	@FAIRLEAD_KILLS=$(KILLS) $(cargo) test --locked --test crash -- --nocapture
+	@FAIRLEAD_KILLS=$(KILLS) $(cargo) test --locked --test crash -- --nocapture kill_at_any_moment
