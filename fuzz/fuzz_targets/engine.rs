@@ -1,17 +1,18 @@
-//! A whole site: datagrams, time, disk failures, crashes, clock steps and other configurations, in any order.
+//! A whole site: datagrams, time, disk failures, crashes, clock steps, other configurations, probes and what is heard of others, in
+//! any order.
 //!
-//! Every acknowledgement is held against the same oracle as in `tests/simulation`.
+//! Every acknowledgement is held against the same oracle as in `tests/simulation`, and nobody may wait without an end.
 #![no_main]
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 
 use fairlead::clock::Timestamp;
-use fairlead::edge::dhcp::{Action, Commit, Engine, Fresh, Ingress, InterfaceId, Outcome, Outgoing, PXE_PORT, SERVER_PORT};
+use fairlead::edge::dhcp::{Action, Commit, Engine, Fresh, Ingress, InterfaceId, Notice, Outcome, Outgoing, PXE_PORT, SERVER_PORT};
 use fairlead::edge::lease::{LeaseRecord, LeaseState};
-use fairlead::wire::{BootId, Nonce};
-use fairlead_fuzz::message::{ACK, Answer, DECLINE, DISCOVER, Message, NAK, RELEASE, REQUEST};
+use fairlead::wire::{BootId, MacAddr, Nonce};
+use fairlead_fuzz::message::{ACK, Answer, DECLINE, DISCOVER, Message, NAK, OFFER, RELEASE, REQUEST};
 use fairlead_fuzz::oracle::{ClientNumber, Millis, Oracle, Promise, Term};
 use fairlead_fuzz::plan::{Mac, Plan, Subnet};
 use fairlead_fuzz::{Input, SERVER, boot_settings};
@@ -21,6 +22,12 @@ const RELAY: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 /// The box's clock when a run begins.
 const BEGIN: Millis = 1_800_000_000_000;
 const CLIENTS: u8 = 12;
+const SERVED: InterfaceId = InterfaceId(0);
+const OUR_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+/// What is due at one moment is done in a few turns.
+const MOST_TURNS: u32 = 50;
+/// Longer than a client waits for a probe.
+const LONG_ENOUGH: Millis = 2000;
 const RESERVED: Mac = mac_of(3);
 
 const fn mac_of(client: u8) -> Mac {
@@ -44,6 +51,7 @@ fn plan(choice: u8) -> Plan {
             BTreeMap::new()
         },
         lease_time: if choice & 16 == 0 { 3600 } else { 120 },
+        conflict_probe: choice & 32 == 0,
     };
     let far = Subnet {
         network: Ipv4Addr::new(198, 51, 100, 0),
@@ -52,11 +60,20 @@ fn plan(choice: u8) -> Plan {
         pools: vec![pool([198, 51, 100], 50, 53)],
         reservations: BTreeMap::new(),
         lease_time: 600,
+        conflict_probe: choice & 64 == 0,
     };
-    Plan { server: SERVER, subnets: if choice & 2 == 0 { vec![local, far] } else { vec![local] } }
+    Plan { server: SERVER, authoritative: choice & 128 == 0, subnets: if choice & 2 == 0 { vec![local, far] } else { vec![local] } }
+}
+
+/// A request that waits for the disk, or a record that nobody asked for.
+struct Waiting {
+    commit: Commit,
+    asked: Option<Asked>,
+    made: Millis,
 }
 
 /// A request that the site knows the meaning of.
+#[derive(Clone)]
 struct Asked {
     client: ClientNumber,
     mac: Mac,
@@ -70,7 +87,9 @@ struct Site {
     oracle: Oracle,
     now: Millis,
     disk: BTreeMap<Ipv4Addr, LeaseRecord>,
-    waiting: VecDeque<(Commit, Asked, Millis)>,
+    waiting: VecDeque<Waiting>,
+    /// The last DISCOVER with this hardware address and transaction id: answers may come later.
+    discovers: HashMap<(Mac, u32), Asked>,
     fresh: u64,
 }
 
@@ -78,7 +97,16 @@ impl Site {
     fn new() -> Self {
         let plan = plan(0);
         let engine = Engine::new(Arc::new(plan.config()), Vec::new());
-        Self { plan, engine, oracle: Oracle::new(), now: BEGIN, disk: BTreeMap::new(), waiting: VecDeque::new(), fresh: 0 }
+        Self {
+            plan,
+            engine,
+            oracle: Oracle::new(),
+            now: BEGIN,
+            disk: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            discovers: HashMap::new(),
+            fresh: 0,
+        }
     }
 
     fn server_time(&self) -> Timestamp {
@@ -88,8 +116,8 @@ impl Site {
     /// What is left is what the disk has; of what was on its way any part.
     fn crash(&mut self, choice: u8, plan: Option<Plan>) {
         for _ in 0..usize::from(choice).min(self.waiting.len()) {
-            let Some((commit, _, _)) = self.waiting.pop_front() else { break };
-            self.take_to_disk(&commit.record);
+            let Some(waiting) = self.waiting.pop_front() else { break };
+            self.take_to_disk(&waiting.commit.record);
         }
         self.waiting.clear();
         self.oracle.crashed();
@@ -110,35 +138,169 @@ impl Site {
         let [a, b, c, d, e, f, g, h] = self.fresh.to_be_bytes();
         let fresh = Fresh { boot: BootId([a, b, c, d, e, f, g, h]), nonce: Nonce([h; 12]) };
         let actions = self.engine.handle(self.server_time(), &ingress, &asked.octets, fresh);
+        if asked.octets.get(242) == Some(&DISCOVER) && asked.kind != 0 {
+            self.discovers.insert((asked.mac, xid_of(&asked.octets)), asked.clone());
+        }
+        self.perform(actions, Some(&asked));
+        self.turn();
+    }
+
+    fn perform(&mut self, actions: Vec<Action>, asked: Option<&Asked>) {
         for action in actions {
-            if let Action::Send(sent) = action {
-                self.send(&sent, &asked, None);
-            } else if let Action::Commit(commit) = action {
-                match commit.record.state {
-                    LeaseState::Bound => {}
-                    LeaseState::Released => self.oracle.given_back(asked.client, commit.record.address),
-                    LeaseState::Declined => {
-                        self.oracle.given_back(asked.client, commit.record.address);
-                        self.oracle.declined(commit.record.address, self.now);
+            match action {
+                Action::Send(sent) => match asked {
+                    Some(asked) => self.send(&sent, asked, None),
+                    None => self.send_late(&sent),
+                },
+                Action::Commit(commit) => {
+                    let address = commit.record.address;
+                    match (commit.record.state, asked) {
+                        (LeaseState::Bound, None) => panic!("{address} is leased and nobody asked"),
+                        (LeaseState::Bound, Some(_)) => {}
+                        (state, asked) => {
+                            if let Some(asked) = asked {
+                                self.oracle.given_back(asked.client, address);
+                            }
+                            if state == LeaseState::Declined {
+                                self.oracle.declined(address, self.now);
+                            }
+                        }
                     }
+                    self.waiting.push_back(Waiting { commit, asked: asked.cloned(), made: self.now });
                 }
-                let asked = Asked { octets: asked.octets.clone(), ..asked };
-                self.waiting.push_back((commit, asked, self.now));
+                _ => {}
             }
         }
     }
 
+    /// An offer to a client that has waited.
+    fn send_late(&mut self, sent: &Outgoing) {
+        let answer = Answer::parse(&sent.payload).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(answer.kind, OFFER, "an answer that nobody waits for");
+        if let Some(asked) = self.discovers.get(&(answer.mac, answer.xid)).cloned() {
+            self.send(sent, &asked, None);
+        }
+    }
+
+    /// Does what is due now.
+    fn turn(&mut self) {
+        for _ in 0..MOST_TURNS {
+            if !self.engine.is_tick_due(self.server_time()) {
+                return;
+            }
+            let actions = self.engine.tick(self.server_time());
+            self.perform(actions, None);
+        }
+        panic!("what is due at {} never ends", self.server_time());
+    }
+
+    /// Lets time pass, with what is due in it as long as that is worth it.
+    fn pass(&mut self, time: Millis) {
+        let end = self.now + time;
+        for _ in 0..MOST_TURNS {
+            let Some(next) = self.engine.next_tick() else { break };
+            let wait = u64::try_from(next.since(self.server_time()).as_millis()).expect("a time");
+            if self.now + wait > end {
+                break;
+            }
+            self.now += wait;
+            self.turn();
+        }
+        self.now = end;
+        self.turn();
+    }
+
+    /// Ethernet and ICMP are there, as the shell finds them.
+    fn listen(&mut self, choice: u8) {
+        if choice & 1 == 0 {
+            self.engine.watch(self.server_time(), SERVED, OUR_MAC, u64::from(choice));
+        }
+        if choice & 2 == 0 {
+            self.engine.can_echo();
+        }
+    }
+
+    /// Another configuration once all promises are kept, as the shell does.
+    fn reconfigure(&mut self, plan: Plan) {
+        while !self.waiting.is_empty() {
+            self.settle(Outcome::Durable);
+        }
+        self.plan = plan;
+        self.engine.reconfigure(Arc::new(self.plan.config()));
+        // What waited for a probe is forgotten.
+        self.discovers.clear();
+        self.turn();
+    }
+
+    /// Something is heard that is no request.
+    fn notice(&mut self, input: &mut Input<'_>) {
+        let (kind, who, last) = (input.octet(), input.octet(), input.octet());
+        let network = if kind & 0x80 == 0 { [192, 0, 2] } else { [198, 51, 100] };
+        let address = Ipv4Addr::new(network[0], network[1], network[2], last);
+        let mac = if who & 0x80 == 0 { MacAddr(mac_of(who)) } else { MacAddr([6, 0, 0, 0, 0, who]) };
+        let mut octets = Vec::new();
+        let notice = match kind & 3 {
+            0 => Notice::Arp { mac, address },
+            1 => Notice::EchoReply(address),
+            2 => {
+                octets = Message::new(kind >> 2 & 7, mac.0, 1).address(54, address).build();
+                // A reply that gives an address.
+                octets.splice(..1, [2]);
+                octets.splice(16..20, address.octets());
+                Notice::FromServer { mac, source: SocketAddrV4::new(address, 67), datagram: &octets }
+            }
+            _ => {
+                octets.extend(input.take(usize::from(who) * 2));
+                Notice::FromServer { mac, source: SocketAddrV4::new(address, 67), datagram: &octets }
+            }
+        };
+        let actions = self.engine.noticed(self.server_time(), SERVED, &notice);
+        self.perform(actions, None);
+        self.turn();
+    }
+
+    /// A machine that was never heard is offered an address or refused one, at once or when it has been found out whether one is
+    /// free.
+    fn serves_on(&mut self) {
+        self.pass(LONG_ENOUGH);
+        let ingress = Ingress {
+            interface: SERVED,
+            source: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68),
+            destination: Ipv4Addr::BROADCAST,
+            port: SERVER_PORT,
+        };
+        let datagram = Message::new(DISCOVER, [0x52, 0x54, 0, 0, 1, 1], u32::MAX).build();
+        // A clock that was set back a little makes it forget who waits; clients ask again.
+        for turn in 1..=3 {
+            let fresh = Fresh { boot: BootId([turn; 8]), nonce: Nonce([turn; 12]) };
+            let mut actions = self.engine.handle(self.server_time(), &ingress, &datagram, fresh);
+            let end = self.now + LONG_ENOUGH;
+            while self.now <= end {
+                if actions.iter().any(|action| matches!(action, Action::Send(_) | Action::Drop(_))) {
+                    return;
+                }
+                self.now += 10;
+                if self.engine.is_tick_due(self.server_time()) {
+                    actions = self.engine.tick(self.server_time());
+                }
+            }
+        }
+        panic!("a DISCOVER waits for ever");
+    }
+
     fn settle(&mut self, outcome: Outcome) {
-        let Some((commit, asked, made)) = self.waiting.pop_front() else { return };
+        let Some(Waiting { commit, asked, made }) = self.waiting.pop_front() else { return };
         let durable = outcome == Outcome::Durable;
         if durable {
             self.take_to_disk(&commit.record);
         }
         for action in self.engine.settle(self.server_time(), commit, outcome) {
             if let Action::Send(sent) = action {
-                self.send(&sent, &asked, Some((made, durable)));
+                let asked = asked.as_ref().expect("an answer that nobody waits for");
+                self.send(&sent, asked, Some((made, durable)));
             }
         }
+        self.turn();
     }
 
     /// What the network carries to the client, which believes it at once.
@@ -200,7 +362,14 @@ impl Site {
         } else {
             Ipv4Addr::new(192, 0, 2, where_ & 0x3f)
         };
-        let mut message = Message::new(kind, mac, u32::from(input.octet()));
+        let mut xid = u32::from(input.octet());
+        if with_identifier {
+            xid |= 0x100;
+        }
+        if what & 0x80 != 0 {
+            xid |= 0x200;
+        }
+        let mut message = Message::new(kind, mac, xid);
         if with_identifier {
             message = message.option(61, &[255, 0, 0, 0, mac[5], 9, 9]);
         }
@@ -241,12 +410,21 @@ impl Site {
 
     fn any_datagram(&mut self, input: &mut Input<'_>) {
         let (choice, length) = (input.octet(), input.octet());
-        let octets = input.take(usize::from(length) * 4).to_vec();
+        let mut octets = input.take(usize::from(length) * 4).to_vec();
+        // A transaction id that no client of the site has.
+        if let Some(first) = octets.get_mut(4) {
+            *first |= 0x80;
+        }
         let source = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, choice), 68);
         let port = if choice & 1 == 0 { SERVER_PORT } else { PXE_PORT };
         let ingress = Ingress { interface: InterfaceId(0), source, destination: SERVER, port };
         self.hear(Asked { client: ClientNumber::MAX, mac: [0; 6], kind: 0, octets }, ingress);
     }
+}
+
+/// A message's transaction id.
+fn xid_of(octets: &[u8]) -> u32 {
+    octets.get(4..8).and_then(|octets| octets.try_into().ok()).map(u32::from_be_bytes).unwrap_or_default()
 }
 
 fuzz_target!(|input: &[u8]| {
@@ -255,13 +433,13 @@ fuzz_target!(|input: &[u8]| {
     let mut steps = 0;
     while !input.is_empty() && steps < 2000 {
         steps += 1;
-        match input.octet() % 16 {
+        match input.octet() % 20 {
             0..=6 => site.client_message(&mut input),
             7 => site.any_datagram(&mut input),
             8 | 9 => site.settle(Outcome::Durable),
             10 => site.settle(Outcome::Failed),
-            11 => site.now += u64::from(input.short()) * 50,
-            12 => site.now += u64::from(input.octet()) * 3_600_000,
+            11 => site.pass(u64::from(input.short()) * 50),
+            12 => site.pass(u64::from(input.octet()) * 3_600_000),
             13 => {
                 let by = i64::from(i16::from_be_bytes(input.short().to_be_bytes())) * 60_000;
                 site.oracle.clock.step(site.now, by);
@@ -270,10 +448,21 @@ fuzz_target!(|input: &[u8]| {
                 let choice = input.octet();
                 site.crash(choice, None);
             }
-            _ => {
+            15 => {
                 let choice = input.octet();
                 site.crash(u8::MAX, Some(plan(choice)));
             }
+            16 => {
+                let choice = input.octet();
+                site.reconfigure(plan(choice));
+            }
+            17 => {
+                let choice = input.octet();
+                site.listen(choice);
+            }
+            18 => site.notice(&mut input),
+            _ => site.pass(u64::from(input.octet()) * 2),
         }
     }
+    site.serves_on();
 });

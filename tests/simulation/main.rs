@@ -15,9 +15,11 @@
 
 mod dice;
 mod flood;
+mod fortnight;
 mod machine;
 mod message;
 mod oracle;
 mod plan;
 mod site;
+mod strangers;
 mod year;

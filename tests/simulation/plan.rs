@@ -24,12 +24,16 @@ pub struct Subnet {
     pub reservations: BTreeMap<Mac, Ipv4Addr>,
     /// Seconds.
     pub lease_time: u32,
+    /// Whether addresses are probed before a new client is given them.
+    pub conflict_probe: bool,
 }
 
 /// All subnets; the box is on the first one.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub server: Ipv4Addr,
+    /// Whether the box serves beside another server.
+    pub authoritative: bool,
     pub subnets: Vec<Subnet>,
 }
 
@@ -70,17 +74,19 @@ impl Plan {
     /// `edge.toml`.
     pub fn to_toml(&self) -> String {
         let mut text = format!("[[interface]]\nname = \"eth1\"\nmode = \"server\"\naddress = \"{}\"\n", self.server);
+        writeln!(text, "authoritative = {}", self.authoritative).expect("text takes text");
         for subnet in &self.subnets {
             let pools: Vec<String> = subnet.pools.iter().map(|pool| format!("\"{}-{}\"", pool.start(), pool.end())).collect();
             write!(
                 text,
-                "[[subnet]]\nnetwork = \"{}/{}\"\npools = [{}]\nrouters = [\"{}\"]\ndns = [\"{}\"]\nlease_time = \"{}s\"\n",
+                "[[subnet]]\nnetwork = \"{}/{}\"\npools = [{}]\nrouters = [\"{}\"]\ndns = [\"{}\"]\nlease_time = \"{}s\"\nconflict_probe = {}\n",
                 subnet.network,
                 subnet.prefix,
                 pools.join(", "),
                 subnet.router,
                 self.server,
-                subnet.lease_time
+                subnet.lease_time,
+                subnet.conflict_probe
             )
             .expect("text takes text");
             for (mac, address) in &subnet.reservations {

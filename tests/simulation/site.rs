@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use fairlead::clock::Timestamp;
 use fairlead::edge::dhcp::{
-    Action, BootSettings, Commit, Destination, DropReason, Engine, Fresh, Ingress, InterfaceId, Outcome, Outgoing, SERVER_PORT,
-    TicketMinter,
+    Action, BootSettings, Commit, Destination, DropReason, Engine, Fresh, Ingress, InterfaceId, Notice, Outcome, Outgoing, Probe,
+    ProbeKind, SERVER_PORT, TicketMinter,
 };
 use fairlead::edge::lease::{LeaseRecord, LeaseState};
 use fairlead::wire::{BootId, Digest, MacAddr, Nonce, SystemUuid};
@@ -19,11 +19,17 @@ use crate::machine::{DAY, Deed, HOUR, MINUTE, Machine, Purpose, SECOND, SendTo, 
 use crate::message::{ACK, Answer, Message, NAK, OFFER, room_for_answer};
 use crate::oracle::{ClientNumber, Millis, Oracle, Promise, Term};
 use crate::plan::{Mac, Plan, Subnet};
+use crate::strangers::Strangers;
 
 /// The box.
 pub const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 /// True time at the beginning.
 pub const BEGIN: Millis = 1_800_000_000_000;
+/// The box's only interface, and its hardware address there.
+const SERVED: InterfaceId = InterfaceId(0);
+const OUR_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+/// What is due at one moment is done in a few turns.
+const MOST_TURNS: u32 = 100;
 
 /// What happens, sooner or later.
 #[derive(Debug)]
@@ -36,6 +42,10 @@ enum Event {
     Reaches(usize, Arc<Carried>),
     /// The disk has finished with the oldest record that waits; counts only in the server's present life.
     Disk(u64),
+    /// Something may be due in the server; only the earliest one counts.
+    Tick(Millis),
+    /// A stranger answers a probe, or announces itself, if it is still there.
+    Answers(Probe),
     Trouble(Trouble),
     ServerIsBack,
     DiskWorksAgain,
@@ -90,7 +100,7 @@ struct Carried {
 #[derive(Debug)]
 struct Waiting {
     commit: Commit,
-    asked: Datagram,
+    asked: Option<Datagram>,
     made: Millis,
 }
 
@@ -111,6 +121,11 @@ pub struct Tally {
     pub declined: u64,
     pub no_free_address: u64,
     pub configurations: u64,
+    /// DISCOVERs that waited for a probe, and how many of them were answered.
+    pub deferred: u64,
+    pub answered_late: u64,
+    pub probes: u64,
+    pub strangers_found: u64,
 }
 
 /// Stands in for the site's key.
@@ -154,6 +169,12 @@ pub struct Site {
     storm: bool,
     /// No loss, no delay, and nobody is switched off.
     pub calm: bool,
+    /// Hosts that nobody gave their addresses; with some the box listens to ARP and ICMP and looks for other servers.
+    pub strangers: Option<Strangers>,
+    /// What waits for a probe.
+    deferred: HashMap<(Mac, u32), Datagram>,
+    tick_at: Option<Millis>,
+    stepped_at: Millis,
 }
 
 impl Site {
@@ -192,6 +213,10 @@ impl Site {
             life: 0,
             storm: false,
             calm: false,
+            strangers: None,
+            deferred: HashMap::new(),
+            tick_at: None,
+            stepped_at: 0,
         }
     }
 
@@ -214,7 +239,7 @@ impl Site {
             self.events.pop();
             self.now = at;
             let event = self.due.remove(&number).expect("an event is there once");
-            self.happen(event).map_err(|broken| format!("on day {}: {broken}", (at - BEGIN) / DAY))?;
+            self.happen(event).and_then(|()| self.turn()).map_err(|broken| format!("on day {}: {broken}", (at - BEGIN) / DAY))?;
         }
         self.now = end;
         Ok(())
@@ -253,10 +278,12 @@ impl Site {
                     Ok(())
                 }
             }
-            Event::Trouble(trouble) => {
-                self.suffer(trouble);
+            Event::Tick(at) => {
+                self.tick_at = self.tick_at.filter(|next| *next != at);
                 Ok(())
             }
+            Event::Answers(probe) => self.hear_stranger(probe),
+            Event::Trouble(trouble) => self.suffer(trouble),
             Event::ServerIsBack => {
                 self.start_server();
                 Ok(())
@@ -373,13 +400,15 @@ impl Site {
             return Ok(());
         }
         self.tally.requests += 1;
-        let ingress = Ingress { interface: InterfaceId(0), source: asked.source, destination: asked.destination, port: SERVER_PORT };
+        let ingress = Ingress { interface: SERVED, source: asked.source, destination: asked.destination, port: SERVER_PORT };
         let owed = self.owed(asked);
         let fresh = self.fresh();
         let actions = self.engine.handle(self.server_time(), &ingress, &asked.octets, fresh);
         let mut is_kept = false;
         for action in &actions {
-            if let Action::Commit(commit) = action {
+            if let Action::Probe(_) = action {
+                self.tally.probes += 1;
+            } else if let Action::Commit(commit) = action {
                 is_kept |= commit.record.state == LeaseState::Bound && Some(commit.record.address) == owed;
             } else if let Action::Send(sent) = action {
                 let answer = Answer::parse(&sent.payload)?;
@@ -387,6 +416,13 @@ impl Site {
                 is_kept |= answer.kind == OFFER;
                 self.tally.moved += u64::from(owed.is_some_and(|owed| answer.kind == OFFER && answer.yiaddr != owed));
             }
+        }
+        if asked.purpose == Purpose::Discover && actions.iter().all(|action| matches!(action, Action::Probe(_))) {
+            // A reservation that it has not now must be probed first; what it has waits for it.
+            is_kept = true;
+            self.tally.deferred += 1;
+            let xid = asked.octets[4..8].try_into().map(u32::from_be_bytes).expect("four octets");
+            self.deferred.insert((asked.mac, xid), asked.clone());
         }
         if let Some(address) = owed
             && !is_kept
@@ -398,10 +434,92 @@ impl Site {
         for action in actions {
             match action {
                 Action::Send(sent) => self.answer(asked, &sent, None)?,
-                Action::Commit(commit) => self.wait_for_disk(commit, asked.clone()),
+                Action::Commit(commit) => self.wait_for_disk(commit, Some(asked.clone())),
                 Action::Drop(DropReason::NoFreeAddress) => self.tally.no_free_address += 1,
+                Action::Probe(probe) => self.probe(probe),
                 _ => {}
             }
+        }
+        Ok(())
+    }
+
+    /// Does what is due in the server without anybody's doing.
+    fn turn(&mut self) -> Result<(), String> {
+        if self.strangers.is_none() || !self.is_up {
+            return Ok(());
+        }
+        for _ in 0..MOST_TURNS {
+            let server_time = self.server_time();
+            if !self.engine.is_tick_due(server_time) {
+                let next =
+                    self.engine.next_tick().map(|next| self.now + u64::try_from(next.since(server_time).as_millis()).expect("a time"));
+                if let Some(next) = next.filter(|next| self.tick_at.is_none_or(|earliest| *next < earliest)) {
+                    self.tick_at = Some(next);
+                    self.at(next, Event::Tick(next));
+                }
+                return Ok(());
+            }
+            let actions = self.engine.tick(server_time);
+            self.unasked(actions)?;
+        }
+        Err("what is due never ends".to_owned())
+    }
+
+    /// What the server does that is no answer to what has just come in.
+    fn unasked(&mut self, actions: Vec<Action>) -> Result<(), String> {
+        for action in actions {
+            match action {
+                Action::Send(sent) => {
+                    let answer = Answer::parse(&sent.payload)?;
+                    let Some(asked) = self.deferred.remove(&(answer.mac, answer.xid)) else {
+                        return Err(format!("nobody waits for {answer:?}"));
+                    };
+                    self.tally.answered_late += 1;
+                    self.answer(&asked, &sent, None)?;
+                }
+                Action::Commit(commit) => self.wait_for_disk(commit, None),
+                Action::Probe(probe) => {
+                    self.tally.probes += 1;
+                    self.probe(probe);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The network carries a probe; a stranger that is there answers. On a segment that is hardly ever lost.
+    fn probe(&mut self, probe: Probe) {
+        if self.strangers.as_ref().is_some_and(|strangers| strangers.at(probe.address, self.now).is_some()) {
+            let delay = self.dice.within(1, 80);
+            self.at(self.now + delay, Event::Answers(probe));
+        }
+    }
+
+    /// A stranger comes to this address now, and may announce itself (RFC 5227, section 2.3).
+    fn announce_at(&mut self, at: Millis, address: Ipv4Addr) {
+        self.at(at, Event::Answers(Probe { address, kind: ProbeKind::Arp(SERVED) }));
+    }
+
+    fn hear_stranger(&mut self, probe: Probe) -> Result<(), String> {
+        let found = self.strangers.as_ref().and_then(|strangers| strangers.at(probe.address, self.now));
+        let Some(mac) = found.filter(|_| self.is_up) else { return Ok(()) };
+        let notice = match probe.kind {
+            ProbeKind::Arp(_) => Notice::Arp { mac: MacAddr(mac), address: probe.address },
+            ProbeKind::Echo => Notice::EchoReply(probe.address),
+        };
+        let actions = self.engine.noticed(self.server_time(), SERVED, &notice);
+        self.unasked(actions)
+    }
+
+    /// RFC 5227, section 2.1.1: who is new at an address is not given one at which somebody has been answering for a while.
+    fn check_strangers(&self, asked: &Datagram, address: Ipv4Addr) -> Result<(), String> {
+        let settled = self.strangers.as_ref().is_some_and(|strangers| strangers.is_settled(address, self.now));
+        let clock_was_right = self.now.saturating_sub(self.stepped_at) > Strangers::SETTLED;
+        let probes = self.plan.subnet_of(address).is_some_and(|subnet| subnet.conflict_probe);
+        let had_it = self.disk.get(&address).is_some_and(|record| record.hardware.mac() == Some(MacAddr(asked.mac)));
+        if settled && clock_was_right && probes && !had_it {
+            return Err(format!("{address} is offered and a stranger sits on it: {asked:?}"));
         }
         Ok(())
     }
@@ -433,14 +551,19 @@ impl Site {
         if refused { Ok(()) } else { Err(format!("{address} is of another subnet: {asked:?} is answered with {actions:?}")) }
     }
 
-    fn wait_for_disk(&mut self, commit: Commit, asked: Datagram) {
+    fn wait_for_disk(&mut self, commit: Commit, asked: Option<Datagram>) {
         let address = commit.record.address;
         match commit.record.state {
             LeaseState::Bound => {}
-            LeaseState::Released => self.oracle.given_back(asked.number, address),
+            LeaseState::Released => self.oracle.given_back(asked.as_ref().expect("somebody gave it back").number, address),
             LeaseState::Declined => {
-                self.tally.declined += 1;
-                self.oracle.given_back(asked.number, address);
+                match &asked {
+                    Some(asked) => {
+                        self.tally.declined += 1;
+                        self.oracle.given_back(asked.number, address);
+                    }
+                    None => self.tally.strangers_found += 1,
+                }
                 self.oracle.declined(address, self.now);
             }
         }
@@ -459,7 +582,7 @@ impl Site {
         }
         // Of two requests that are answered with one record, the later one is what counts.
         let is_last = self.waiting.iter().all(|later| later.commit.record.address != address);
-        let is_owed = state == LeaseState::Bound && is_last && self.owed(&asked) == Some(address);
+        let is_owed = state == LeaseState::Bound && is_last && asked.as_ref().is_some_and(|asked| self.owed(asked) == Some(address));
         let outcome = if self.disk_works { Outcome::Durable } else { Outcome::Failed };
         let actions = self.engine.settle(self.server_time(), commit, outcome);
         let is_answered = actions.iter().any(|action| matches!(action, Action::Send(_)));
@@ -475,7 +598,8 @@ impl Site {
             match action {
                 Action::Send(sent) => {
                     self.tally.undurable += u64::from(!self.disk_works);
-                    self.answer(&asked, &sent, Some((made, self.disk_works)))?;
+                    let asked = asked.as_ref().expect("an answer is to somebody who asked");
+                    self.answer(asked, &sent, Some((made, self.disk_works)))?;
                 }
                 Action::Drop(DropReason::NotDurable) => self.tally.not_durable += 1,
                 Action::Commit(again) => return Err(format!("a commit that was settled is committed again: {again:?}")),
@@ -526,7 +650,7 @@ impl Site {
                         promise = Some(Promise { client: asked.number, address, term, durable });
                     }
                     (ACK, None) => return wrong("acknowledged without being committed"),
-                    _ => {}
+                    _ => self.check_strangers(asked, address)?,
                 }
             }
         }
@@ -548,17 +672,26 @@ impl Site {
     fn check_reservation(&self, asked: &Datagram, subnet: &Subnet, answer: &Answer) -> Result<(), String> {
         match subnet.reservation(asked.mac).filter(|reserved| self.always_kept.contains(reserved)) {
             // A machine that goes by two names may have it by the other.
-            Some(reserved) if answer.yiaddr != reserved && asked.has_one_name && !self.oracle.is_quarantined(reserved, self.now) => {
-                Err(format!("{reserved} is reserved for {asked:?} and it is given {answer:?}"))
+            Some(reserved) if answer.yiaddr != reserved && asked.has_one_name && !self.rests(reserved) => {
+                let (at, disk) = (self.server_time(), self.disk.get(&reserved));
+                Err(format!("{reserved} is reserved for {asked:?} and it is given {answer:?} at {at}, the disk has {disk:?}"))
             }
             _ => Ok(()),
         }
     }
 
-    fn suffer(&mut self, trouble: Trouble) {
+    /// Whether an address is in quarantine, which a clock that was set back makes longer.
+    fn rests(&self, address: Ipv4Addr) -> bool {
+        let on_disk =
+            self.disk.get(&address).is_some_and(|record| record.state == LeaseState::Declined && record.expires_at > self.server_time());
+        on_disk || self.oracle.is_quarantined(address, self.now)
+    }
+
+    fn suffer(&mut self, trouble: Trouble) -> Result<(), String> {
         match trouble {
             Trouble::ClockStep => {
                 self.tally.steps += 1;
+                self.stepped_at = self.now;
                 let by = i64::try_from(self.dice.of_any_order(SECOND, 2 * DAY)).expect("days are few");
                 self.oracle.clock.step(self.now, if self.dice.once_in(2) { by } else { -by });
             }
@@ -577,15 +710,37 @@ impl Site {
                 self.tally.configurations += 1;
                 let place = usize::try_from(self.dice.below(self.plans.len() as u64)).expect("a place");
                 self.plan = self.plans[place].clone();
-                // Stopped in order, so all that waits is written.
-                self.crash();
-                self.start_server();
+                if self.is_up {
+                    self.reload()?;
+                }
             }
             Trouble::Storm => {
                 self.storm = true;
                 let lasts = self.dice.within(MINUTE, 6 * HOUR);
                 self.at(self.now + lasts, Event::WeatherClears);
             }
+        }
+        Ok(())
+    }
+
+    /// Another configuration without a restart: when the promises under way are kept, as the box does it.
+    fn reload(&mut self) -> Result<(), String> {
+        while !self.waiting.is_empty() {
+            self.settle()?;
+        }
+        self.life += 1;
+        self.disk_is_busy_until = self.now;
+        self.engine.reconfigure(Arc::new(self.plan.config()));
+        self.listen();
+        Ok(())
+    }
+
+    /// What the box finds in its machine: Ethernet and ICMP.
+    fn listen(&mut self) {
+        self.deferred.clear();
+        if self.strangers.is_some() {
+            self.engine.watch(self.server_time(), SERVED, OUR_MAC, self.life);
+            self.engine.can_echo();
         }
     }
 
@@ -608,6 +763,16 @@ impl Site {
         self.disk_is_busy_until = self.now;
         self.engine = Engine::new(Arc::new(self.plan.config()), self.disk.values().cloned().collect());
         self.engine.set_boot_settings(Some(boot_settings()));
+        self.listen();
+    }
+
+    /// Strangers come; the box listens from now on.
+    pub fn invite(&mut self, strangers: Strangers) {
+        for (at, address) in strangers.announcements() {
+            self.announce_at(at, address);
+        }
+        self.strangers = Some(strangers);
+        self.listen();
     }
 
     /// Nothing goes wrong from here on, and the first plan is in force.

@@ -13,7 +13,18 @@ use crate::oracle::ClientNumber;
 use crate::plan::{Mac, Plan, Subnet};
 use crate::site::{BEGIN, SERVER, Site, Trouble};
 
-const MACHINES: u32 = 5000;
+/// How many machines there are, and where.
+#[derive(Clone, Copy)]
+struct Size {
+    /// The first machine of each subnet but the first one, and how many there are in all.
+    ends: [u32; 4],
+    /// These have the hardware address of the next one.
+    twins: [u32; 2],
+}
+
+const LARGE: Size = Size { ends: [3000, 4000, 4930, 5000], twins: [2000, 4500] };
+/// A year that is lived through beside another one.
+const SMALL: Size = Size { ends: [800, 1000, 1130, 1200], twins: [600, 1050] };
 const YEAR: u64 = 365 * DAY;
 
 pub fn mac_of(number: u32) -> Mac {
@@ -21,7 +32,7 @@ pub fn mac_of(number: u32) -> Mac {
     [0x52, 0x54, 0, a, b, c]
 }
 
-fn range(first: [u8; 4], last: [u8; 4]) -> std::ops::RangeInclusive<Ipv4Addr> {
+pub fn range(first: [u8; 4], last: [u8; 4]) -> std::ops::RangeInclusive<Ipv4Addr> {
     Ipv4Addr::from(first)..=Ipv4Addr::from(last)
 }
 
@@ -32,6 +43,7 @@ fn plans() -> Vec<Plan> {
     let days = 86_400;
     let usual = Plan {
         server: SERVER,
+        authoritative: true,
         subnets: vec![
             Subnet {
                 network: Ipv4Addr::new(10, 0, 0, 0),
@@ -40,6 +52,7 @@ fn plans() -> Vec<Plan> {
                 pools: vec![range([10, 0, 1, 0], [10, 0, 15, 255])],
                 reservations,
                 lease_time: 28 * days,
+                conflict_probe: false,
             },
             Subnet {
                 network: Ipv4Addr::new(10, 1, 0, 0),
@@ -48,6 +61,7 @@ fn plans() -> Vec<Plan> {
                 pools: vec![range([10, 1, 0, 10], [10, 1, 3, 255]), range([10, 1, 4, 10], [10, 1, 7, 250])],
                 reservations: BTreeMap::new(),
                 lease_time: 20 * days,
+                conflict_probe: false,
             },
             Subnet {
                 network: Ipv4Addr::new(10, 2, 0, 0),
@@ -56,6 +70,7 @@ fn plans() -> Vec<Plan> {
                 pools: vec![range([10, 2, 0, 10], [10, 2, 7, 250])],
                 reservations: BTreeMap::new(),
                 lease_time: 14 * days,
+                conflict_probe: false,
             },
             Subnet {
                 network: Ipv4Addr::new(10, 3, 0, 0),
@@ -64,6 +79,7 @@ fn plans() -> Vec<Plan> {
                 pools: vec![range([10, 3, 0, 100], [10, 3, 0, 160])],
                 reservations: BTreeMap::new(),
                 lease_time: days,
+                conflict_probe: false,
             },
         ],
     };
@@ -84,49 +100,49 @@ fn plans() -> Vec<Plan> {
     vec![usual, shrunk, fewer, longer]
 }
 
-fn machines(dice: &mut Dice, plan: &Plan) -> Vec<Machine> {
-    (0..MACHINES)
+fn machines(dice: &mut Dice, plan: &Plan, size: Size) -> Vec<Machine> {
+    (0..size.ends[3])
         .map(|number| {
-            let subnet = match number {
-                0..3000 => 0,
-                3000..4000 => 1,
-                4000..4930 => 2,
-                _ => 3,
-            };
-            // Two pairs of machines have the same hardware address.
-            let mac = if matches!(number, 2000 | 4500) { mac_of(number + 1) } else { mac_of(number) };
-            let duid = dice.once_in(3).then(|| [&[255, 0, 0, 0, 1, 0, 4], dice.octets::<16>().as_slice()].concat());
-            let firmware: ClientNumber = if matches!(number, 2000 | 4500) { 2 * (number + 1) } else { 2 * number };
-            let system = if duid.is_some() { 2 * number + 1 } else { firmware };
-            Machine {
-                mac,
-                habits: Habits {
-                    duid,
-                    max_message_size: [None, None, Some(1500), Some(1260), Some(300), Some(65280)][usize::try_from(dice.below(6)).unwrap()],
-                    wants_broadcast: dice.once_in(5),
-                    releases: dice.once_in(5),
-                },
-                numbers: [firmware, system],
-                router: plan.subnets[subnet].router,
-                stage: Stage::Firmware,
-                state: State::Off,
-                lease: None,
-                remembered: None,
-                last: [None; 2],
-                xid: 0,
-                asked_at: 0,
-                tries: 0,
-                timer: 0,
-            }
+            let subnet = size.ends.iter().filter(|end| **end <= number).count();
+            machine(dice, number, size.twins.contains(&number), plan.subnets[subnet].router)
         })
         .collect()
 }
 
-fn live_through(seed: u64) {
+/// A machine that was never switched on; a twin has the hardware address of the next one.
+pub fn machine(dice: &mut Dice, number: u32, is_twin: bool, router: Ipv4Addr) -> Machine {
+    let namesake = number + u32::from(is_twin);
+    let mac = mac_of(namesake);
+    let duid = dice.once_in(3).then(|| [&[255, 0, 0, 0, 1, 0, 4], dice.octets::<16>().as_slice()].concat());
+    let firmware: ClientNumber = 2 * namesake;
+    let system = if duid.is_some() { 2 * number + 1 } else { firmware };
+    Machine {
+        mac,
+        habits: Habits {
+            duid,
+            max_message_size: [None, None, Some(1500), Some(1260), Some(300), Some(65280)][usize::try_from(dice.below(6)).unwrap()],
+            wants_broadcast: dice.once_in(5),
+            releases: dice.once_in(5),
+        },
+        numbers: [firmware, system],
+        router,
+        stage: Stage::Firmware,
+        state: State::Off,
+        lease: None,
+        remembered: None,
+        last: [None; 2],
+        xid: 0,
+        asked_at: 0,
+        tries: 0,
+        timer: 0,
+    }
+}
+
+fn live_through(seed: u64, size: Size) {
     let began = Instant::now();
     let mut dice = Dice::new(seed);
     let plans = plans();
-    let machines = machines(&mut dice, &plans[0]);
+    let machines = machines(&mut dice, &plans[0], size);
     let mut site = Site::new(dice.clone(), plans, machines);
     for place in 0..site.machines.len() {
         site.power_at(BEGIN + dice.below(7 * DAY), place);
@@ -149,26 +165,25 @@ fn live_through(seed: u64) {
     println!("seed {seed}: {:?}, two on one address because of the clock: {}, took {:?}", site.tally, site.oracle.excused, began.elapsed());
     let tally = site.tally;
     assert!(tally.moved * 1000 < tally.kept, "{} clients were offered another address than they have\nreplay: {replay}", tally.moved);
-    let busy =
-        tally.acknowledged > 200_000 && tally.lost > 5000 && tally.declined > 5 && tally.undurable > 5 && tally.no_free_address > 100;
+    let machines = u64::from(size.ends[3]);
+    let busy = tally.acknowledged > 40 * machines && tally.lost > machines && tally.no_free_address > 100 && tally.configurations == 25;
     assert!(busy, "nothing much happened: {tally:?}\nreplay: {replay}");
 }
 
 /// The seed that the environment names, if it names one.
-fn named_seed() -> Option<u64> {
+pub fn named_seed() -> Option<u64> {
     env::var("FAIRLEAD_SEED").ok().map(|text| text.parse().unwrap_or_else(|_| panic!("FAIRLEAD_SEED is `{text}`, which is no number")))
 }
 
 #[test]
 fn a_year_in_which_everything_goes_wrong_breaks_no_promise() {
-    live_through(named_seed().unwrap_or(20_261_123));
+    live_through(named_seed().unwrap_or(20_261_123), LARGE);
 }
 
 #[test]
 fn a_year_that_nobody_has_seen_breaks_no_promise() {
-    if named_seed().is_none() {
-        live_through(clock::now().0);
-    }
+    // Smaller, since it runs each time beside the large one; a seed that breaks here is replayed here.
+    live_through(named_seed().unwrap_or_else(|| clock::now().0), SMALL);
 }
 
 #[test]
@@ -176,7 +191,7 @@ fn the_same_seed_is_the_same_year() {
     let week = |seed| {
         let mut dice = Dice::new(seed);
         let plans = plans();
-        let machines = machines(&mut dice, &plans[0]);
+        let machines = machines(&mut dice, &plans[0], LARGE);
         let mut site = Site::new(dice.clone(), plans, machines);
         for place in 0..300 {
             site.power_at(BEGIN + dice.below(HOUR), place);

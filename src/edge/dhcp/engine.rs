@@ -44,6 +44,9 @@ pub struct Engine {
     pub(super) rivals: Rivals,
 }
 
+/// Longer than anything waits for its [`Engine::tick`]: other servers are looked for every 70 seconds or sooner.
+const LONGEST_PAUSE: Duration = Duration::from_secs(120);
+
 /// One request and what is known about it.
 pub(super) struct Exchange<'a> {
     pub(super) now: Timestamp,
@@ -223,7 +226,7 @@ impl Engine {
         outcome.unwrap_or_else(|reason| vec![Action::Drop(reason)])
     }
 
-    /// What is due at `now` without anybody's doing. To be asked when [`Engine::next_tick`] says so, after what was heard by then.
+    /// What is due at `now` without anybody's doing. To be asked when [`Engine::is_tick_due`] says so, after what was heard by then.
     pub fn tick(&mut self, now: Timestamp) -> Vec<Action> {
         let mut actions = self.tick_rivals(now);
         actions.append(&mut self.tick_probes(now));
@@ -234,6 +237,13 @@ impl Engine {
     #[must_use]
     pub fn next_tick(&self) -> Option<Timestamp> {
         [self.next_probe_tick(), self.next_rival_tick()].into_iter().flatten().min()
+    }
+
+    /// Whether [`Engine::tick`] has something to do at `now`: something is due, or it is due so late that the clock must have been set
+    /// back, and what waits for it would wait for as long as that.
+    #[must_use]
+    pub fn is_tick_due(&self, now: Timestamp) -> bool {
+        self.next_tick().is_some_and(|next| next <= now || next > now.after(LONGEST_PAUSE))
     }
 
     /// Takes in what was heard other than a request, on an interface of the configuration.

@@ -247,6 +247,14 @@ impl Engine {
             table.confirm(&commit.record);
         }
         let Some(Promise { outgoing, reports }) = commit.promise else { return Vec::new() };
+        // Given back, declined or freed by an operator since: the address may be another client's by now.
+        let is_taken_back = self
+            .table_of(commit.record.address)
+            .and_then(|table| table.record(commit.record.address))
+            .is_some_and(|current| current.client != commit.record.client || current.state != LeaseState::Bound);
+        if is_taken_back {
+            return vec![Action::Drop(DropReason::UnknownLease)];
+        }
         std::iter::once(Action::Send(outgoing)).chain(reports.into_iter().map(Action::Report)).collect()
     }
 

@@ -26,7 +26,7 @@ use super::config::policy::ReservationKey;
 use super::config::{DhcpConfig, Mode, Subnet};
 use super::engine::{Engine, Exchange};
 use crate::clock::Timestamp;
-use crate::edge::lease::{ClientId, HardwareAddress, LeaseRecord, LeaseState};
+use crate::edge::lease::{ClientId, HardwareAddress, LeaseRecord, LeaseState, LeaseTable};
 use crate::wire::MacAddr;
 use crate::wire::uplink::{SiteEvent, SiteEventKind};
 
@@ -155,6 +155,7 @@ impl Engine {
             self.conflicts.line = Line::default();
             self.conflicts.refill_at = self.conflicts.refill_at.map(|_| now);
             self.conflicts.refilled_at = Timestamp::default();
+            self.tables.iter_mut().for_each(LeaseTable::forget_clear);
         }
         self.conflicts.latest = now;
         while let Some(step) = self.conflicts.probes.step(now) {
@@ -200,8 +201,12 @@ impl Engine {
         }
         let is_client = self.conflicts.line.for_address(address).any(|waiting| waiting.mac.is_some() && waiting.mac == mac);
         let last_holder = table.record(address).filter(|record| record.state != LeaseState::Declined);
+        let is_leased = table.record(address).is_some_and(|record| record.state == LeaseState::Bound && record.expires_at > now);
         let mut actions = Vec::new();
-        if is_client {
+        if is_leased {
+            // Acknowledged while the probe ran, to a client that knew it already: the probe has nothing left to keep anybody from, and
+            // a client that finds another machine there declines the address itself.
+        } else if is_client {
             // The machine uses already what it asks for.
             table.mark_clear(address, now.after(CLEAR_FOR));
         } else if mac.is_some() && last_holder.and_then(|record| record.hardware.mac()) == mac {
@@ -304,7 +309,8 @@ impl Engine {
 
 impl Conflicts {
     fn refill_soon(&mut self, now: Timestamp) {
-        let soon = now.max(self.refilled_at.after(REFILL_AT_MOST));
+        // In the future only by a clock that was set back.
+        let soon = if self.refilled_at > now { now } else { now.max(self.refilled_at.after(REFILL_AT_MOST)) };
         self.refill_at = self.refill_at.map(|at| at.min(soon));
     }
 }

@@ -130,7 +130,7 @@ impl<D: Disk> Desk<D> {
     pub(super) fn tick(&mut self, now: Timestamp, due: &mut Vec<Outgoing>) {
         let shared = Arc::clone(&self.shared);
         let mut engine = shared.engine();
-        if engine.next_tick().is_some_and(|next| next <= now) {
+        if engine.is_tick_due(now) {
             let actions = engine.tick(now);
             self.perform(actions, due);
         }

@@ -96,6 +96,22 @@ fn an_acknowledgement_under_way_keeps_its_address_from_others() {
     assert_eq!(site.hear(&Packet::request().mac(1).ciaddr(offered)).answer().kind(), "ACK");
 }
 
+#[test]
+fn what_is_given_back_before_the_disk_has_it_is_not_acknowledged() {
+    let mut site = Site::server();
+    let own = site.lease(1);
+    let ingress = Ingress { interface: InterfaceId(0), source: "0.0.0.0:68".parse().unwrap(), destination: SERVER, port: 67 };
+    let renewal = Packet::request().mac(1).ciaddr(own).build();
+    let fresh = Fresh { boot: BootId([9; 8]), nonce: Nonce([9; 12]) };
+    let mut actions = site.engine.handle(site.now, &ingress, &renewal, fresh);
+    let (Some(Action::Commit(commit)), None) = (actions.pop(), actions.pop()) else { panic!("no commit") };
+    // An operator frees the address meanwhile: the next one who asks may have it.
+    let (_, freed) = site.engine.release_lease(site.now, own);
+    site.act(freed);
+    let settled = site.engine.settle(site.now, commit, Outcome::Durable);
+    assert!(matches!(settled[..], [Action::Drop(DropReason::UnknownLease)]), "{settled:?}");
+}
+
 impl Site {
     fn reports_of_leases(&mut self, packet: &Packet) -> Vec<SiteEventKind> {
         self.hear(packet).reported().into_iter().filter(|what| matches!(what, SiteEventKind::Leased { .. })).collect()

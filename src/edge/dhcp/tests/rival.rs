@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::packet::Packet;
 use super::site::{Heard, SERVER, Site};
+use crate::clock::Timestamp;
 use crate::edge::dhcp::{DropReason, InterfaceId, Notice};
 use crate::wire::MacAddr;
 use crate::wire::uplink::SiteEventKind;
@@ -186,4 +187,21 @@ fn a_proxy_keeps_answering_whoever_is_there() {
     assert_eq!(site.hear(&boots).answer().kind(), "OFFER");
     assert_eq!(site.seconds(5, Some((OTHER, OFFERED))).reports.len(), 0);
     assert_eq!(site.hear(&boots).answer().kind(), "OFFER");
+}
+
+#[test]
+fn a_clock_that_is_set_back_silences_nobody() {
+    let mut site = watching("server", "");
+    site.seconds(2, None);
+    assert_eq!(site.hear(&Packet::discover()).silence(), DropReason::FirstLook);
+    // As a box does whose hardware clock runs by local time, when the network tells it the time.
+    site.now = Timestamp(site.now.0 - 7_200_000);
+    for _ in 0..70 {
+        site.now = site.now.after(Duration::from_secs(1));
+        if site.engine.is_tick_due(site.now) {
+            let due = site.engine.tick(site.now);
+            site.act(due);
+        }
+    }
+    assert_eq!(site.hear(&Packet::discover()).answer().kind(), "OFFER");
 }

@@ -273,6 +273,11 @@ impl LeaseTable {
         self.probed.is_clear(now, address)
     }
 
+    /// Forgets what probes have shown to be free: by a clock that was set back it would count for too long.
+    pub fn forget_clear(&mut self) {
+        self.probed.forget_all_clear();
+    }
+
     /// Notes that someone uses the address who has no lease of it: nobody else is given it until then.
     pub fn mark_in_use(&mut self, address: Ipv4Addr, until: Timestamp) {
         self.probed.mark_in_use(address, until);

@@ -38,6 +38,12 @@ impl Probed {
         self.clear.remove(&address);
     }
 
+    /// Nothing is known to be free any more.
+    pub(super) fn forget_all_clear(&mut self) {
+        self.clear.clear();
+        self.order.clear();
+    }
+
     /// The clear address that was found first of those that `suits`.
     pub(super) fn first_clear(&mut self, now: Timestamp, suits: impl Fn(Ipv4Addr) -> bool) -> Option<Ipv4Addr> {
         while let Some(address) = self.order.front().copied() {
