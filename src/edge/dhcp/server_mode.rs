@@ -243,15 +243,18 @@ impl Engine {
     }
 
     pub(super) fn settle_durable(&mut self, commit: Commit) -> Vec<Action> {
-        if let Some(table) = self.table_of(commit.record.address) {
-            table.confirm(&commit.record);
+        let Commit { record, promise } = commit;
+        let mut is_taken_back = false;
+        if let Some(table) = self.table_of(record.address) {
+            match table.record(record.address) {
+                // A twin of this record failed and took it away: of a request that came twice within a millisecond.
+                None if record.state == LeaseState::Bound => table.restore(record),
+                // Given back, declined or freed by an operator since: the address may be another client's by now.
+                Some(current) if current.client != record.client || current.state != LeaseState::Bound => is_taken_back = true,
+                _ => table.confirm(&record),
+            }
         }
-        let Some(Promise { outgoing, reports }) = commit.promise else { return Vec::new() };
-        // Given back, declined or freed by an operator since: the address may be another client's by now.
-        let is_taken_back = self
-            .table_of(commit.record.address)
-            .and_then(|table| table.record(commit.record.address))
-            .is_some_and(|current| current.client != commit.record.client || current.state != LeaseState::Bound);
+        let Some(Promise { outgoing, reports }) = promise else { return Vec::new() };
         if is_taken_back {
             return vec![Action::Drop(DropReason::UnknownLease)];
         }

@@ -97,6 +97,21 @@ fn an_acknowledgement_under_way_keeps_its_address_from_others() {
 }
 
 #[test]
+fn of_two_requests_at_once_the_one_that_the_disk_has_counts() {
+    let mut site = Site::server();
+    let offered = site.hear(&Packet::discover().mac(1)).answer().yiaddr();
+    let ingress = Ingress { interface: InterfaceId(0), source: "0.0.0.0:68".parse().unwrap(), destination: SERVER, port: 67 };
+    let request = Packet::request().mac(1).address(54, SERVER).address(50, offered).build();
+    let fresh = Fresh { boot: BootId([9; 8]), nonce: Nonce([9; 12]) };
+    let mut twins: Vec<Action> = (0..2).flat_map(|_| site.engine.handle(site.now, &ingress, &request, fresh)).collect();
+    let (Some(Action::Commit(second)), Some(Action::Commit(first))) = (twins.pop(), twins.pop()) else { panic!("no commits") };
+    site.engine.settle(site.now, first, Outcome::Failed);
+    assert!(matches!(site.engine.settle(site.now, second, Outcome::Durable)[..], [Action::Send(_)]));
+    assert_eq!(site.hear(&Packet::request().mac(2).address(54, SERVER).address(50, offered)).answer().kind(), "NAK");
+    assert_eq!(site.hear(&Packet::request().mac(1).ciaddr(offered)).answer().kind(), "ACK");
+}
+
+#[test]
 fn what_is_given_back_before_the_disk_has_it_is_not_acknowledged() {
     let mut site = Site::server();
     let own = site.lease(1);
