@@ -44,6 +44,9 @@ pub(super) enum Value<'a> {
 
 /// BOOTP's 300 octets: some ROMs and relays drop what is shorter (RFC 1542, section 2.1).
 const LEAST_LENGTH: usize = 300;
+/// What option 82 leaves to all others: the server identifier, three times, the mask, a router, a DNS server and option 52. One of
+/// 255 octets, the longest that a relay may add, leaves that in the shortest message that a client takes.
+const LEAST_ROOM: usize = 45;
 const BOOTREPLY: u8 = 2;
 const COOKIE: [u8; 4] = [99, 130, 83, 99];
 const OPTIONS: usize = 240;
@@ -84,10 +87,9 @@ impl Item<'_> {
         }
     }
 
-    /// Its octets in the message: in parts when it is longer than 255 (RFC 3396).
+    /// Its octets in the message.
     fn length(&self) -> usize {
-        let octets = self.octets().len();
-        octets.saturating_add(octets.div_ceil(255).max(1).saturating_mul(2))
+        written_length(self.octets())
     }
 
     fn write(&self, out: &mut Vec<u8>) {
@@ -154,11 +156,17 @@ impl<'a> Reply<'a> {
     /// The message's octets. `left_out` hears of each option for which there is no room.
     pub(super) fn encode(&self, mut left_out: impl FnMut(u8)) -> Vec<u8> {
         let request = self.request;
-        // RFC 3046, section 2.2: octet for octet, and only when a relay put it there.
-        let agent = request.option(option::RELAY_AGENT).filter(|_| request.is_relayed());
-        let agent_length = agent.map_or(0, |octets| octets.len().saturating_add(octets.len().div_ceil(255).max(1).saturating_mul(2)));
-        // The type, the end octet, and option 82 behind all others (RFC 3046, section 2.1), are sure of their room.
-        let room = request.max_reply_length().saturating_sub(OPTIONS).saturating_sub(agent_length).saturating_sub(4);
+        // The type and the end octet are sure of their room.
+        let room = request.max_reply_length().saturating_sub(OPTIONS).saturating_sub(4);
+        // RFC 3046, section 2.2: octet for octet, and only when a relay put it there. Section 2.1: behind all others, and not at all
+        // when it is too large.
+        let mut agent = request.option(option::RELAY_AGENT).filter(|_| request.is_relayed());
+        let mut agent_length = agent.map_or(0, written_length);
+        if room < agent_length.saturating_add(LEAST_ROOM) && agent.take().is_some() {
+            agent_length = 0;
+            left_out(option::RELAY_AGENT);
+        }
+        let room = room.saturating_sub(agent_length);
         let needed = self.options.iter().map(Item::length).fold(0, usize::saturating_add);
         let overloads = needed > room && self.reads_overload;
         let mut out =
@@ -238,6 +246,11 @@ impl<'a> Reply<'a> {
             }
         }
     }
+}
+
+/// How many octets an option takes: it is written in parts when it is longer than 255 (RFC 3396).
+fn written_length(octets: &[u8]) -> usize {
+    octets.len().saturating_add(octets.len().div_ceil(255).max(1).saturating_mul(2))
 }
 
 /// Sets lease time, T1 and T2 of an encoded answer to shorter ones. They are among the first options of every answer that has them, so

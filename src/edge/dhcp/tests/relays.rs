@@ -108,3 +108,18 @@ fn rfc3046_2_2_a_refusal_carries_option_82_too() {
     assert_eq!((refused.answer().kind(), refused.answer().codes()), ("NAK", vec![53, 54, 56, 82]));
     assert_eq!(refused.answer().option(82), Some(agent.to_vec()));
 }
+
+#[test]
+fn rfc3046_2_1_relay_agent_information_that_leaves_no_room_is_not_repeated() {
+    let mut site = Site::with_config(CONFIG);
+    let longest = Packet::discover().relayed(RELAY).option(82, &[1; 255]);
+    let answer = site.hear(&longest);
+    assert_eq!(answer.answer().option(82).map(|octets| octets.len()), Some(255));
+    assert_eq!((answer.answer().addresses(54), answer.answer().seconds(51).is_some()), (vec![SERVER], true));
+    // Two of them are one (RFC 3396), longer than a client that says nothing else takes an answer.
+    let too_long = longest.mac(2).option(82, &[1; 255]);
+    let heard = site.hear(&too_long);
+    assert_eq!((heard.answer().option(82), heard.answer().addresses(54)), (None, vec![SERVER]));
+    let roomy = too_long.option(57, &1500_u16.to_be_bytes());
+    assert_eq!(site.hear(&roomy).answer().option(82).map(|octets| octets.len()), Some(510));
+}
