@@ -136,7 +136,7 @@ fn a_full_disk_promises_nothing_new_and_goes_on_when_there_is_room() {
 #[test]
 fn a_disk_that_became_read_only_promises_nothing_new() {
     mount_for_this_test_only();
-    if !std::path::Path::new("/dev/loop-control").exists() {
+    if !Path::new("/dev/loop-control").exists() {
         eprintln!("left out: this machine has no loop devices, and no other file system becomes read-only under its writer");
         return;
     }
