@@ -108,6 +108,19 @@ pub struct Outgoing {
     pub destination: Destination,
     /// The DHCP message.
     pub payload: Vec<u8>,
+    /// What it is to whoever decides when it leaves.
+    pub turn: Turn,
+}
+
+/// When a datagram's turn to leave is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// An offer to a client that has no lease here: after all others, and not before earlier ones were taken.
+    FirstOffer,
+    /// An acknowledgement: its client has taken an offer, or has its address already.
+    Acknowledgement,
+    /// Anything else.
+    Answer,
 }
 
 /// Where a datagram goes (RFC 2131, section 4.1).

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use super::action::{Action, Destination, Outgoing};
+use super::action::{Action, Destination, Outgoing, Turn};
 use super::boot_file::BootAnswer;
 use super::client::Stage;
 use super::config::Subnet;
@@ -155,7 +155,8 @@ pub(super) fn outgoing(exchange: &Exchange<'_>, reply: &Reply<'_>, destination: 
         tracing::debug!(option = code, kind = reply.kind().name(), "an option does not fit the client's message size and is left out");
         exchange.tell(|| Step::LeftOut { code });
     });
-    Outgoing { interface: exchange.ingress.interface, from_port: exchange.ingress.port, destination, payload }
+    let turn = if reply.kind() == MessageType::Ack { Turn::Acknowledgement } else { Turn::Answer };
+    Outgoing { interface: exchange.ingress.interface, from_port: exchange.ingress.port, destination, payload, turn }
 }
 
 /// Where an OFFER or an ACK goes (RFC 2131, section 4.1).

@@ -39,7 +39,7 @@ mod server_mode;
 #[cfg(test)]
 mod tests;
 
-pub use action::{Action, Commit, Destination, DropReason, Fresh, Ingress, InterfaceId, Notice, Outcome, Outgoing, Probe, ProbeKind};
+pub use action::{Action, Commit, Destination, DropReason, Fresh, Ingress, InterfaceId, Notice, Outcome, Outgoing, Probe, ProbeKind, Turn};
 pub use boot_file::BootFiles;
 pub use boot_settings::{BootSettings, TicketMinter};
 pub use engine::Engine;

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use super::action::{Action, Commit, Destination, DropReason, Promise};
+use super::action::{Action, Commit, Destination, DropReason, Promise, Turn};
 use super::answer::{Place, begin, client_destination, outgoing, promise, put_settings, refuse};
 use super::conflict::WaitsFor;
 use super::engine::{Engine, Exchange, whole_seconds};
@@ -59,7 +59,12 @@ impl Engine {
         tell_times(exchange, &times);
         let boot = self.boot_answer(exchange, &place.levels, false).ok();
         let reply = promise(MessageType::Offer, exchange, place, address, &times, boot.as_ref());
-        Ok(vec![Action::Send(outgoing(exchange, &reply, client_destination(exchange, address)))])
+        let mut offer = outgoing(exchange, &reply, client_destination(exchange, address));
+        let is_known = self.tables.get(place.index).is_some_and(|table| table.record_of(&exchange.request.client).is_some());
+        if !is_known {
+            offer.turn = Turn::FirstOffer;
+        }
+        Ok(vec![Action::Send(offer)])
     }
 
     /// The address for a client that has none, which is held for it from now on (RFC 2131, section 4.3.1); or what is to be done

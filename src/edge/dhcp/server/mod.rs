@@ -4,14 +4,16 @@
 //! [journal](crate::edge::lease::Journal), and sends. While the disk syncs it goes on; what the disk has taken by then is sent
 //! with the next batch. Other threads reach it through its mailbox.
 //!
-//! - `service` is that thread, `port` an open port and what waits to be sent there.
+//! - `service` is that thread, `port` an open port, `outbox` what waits to be sent there, `in_flight` how much of it at once.
 //! - `segment` is what is asked and heard beside requests: who uses an address, and who else serves.
 //! - `desk` is what it does without sockets: decisions, and promises that wait for the disk.
 //! - `bind` opens the ports and holds the configuration against the machine.
 
 mod bind;
 mod desk;
+mod in_flight;
 mod mailbox;
+mod outbox;
 mod port;
 mod randomness;
 mod segment;

@@ -1,13 +1,12 @@
-use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::seldom::Seldom;
-use crate::edge::dhcp::{CLIENT_PORT, Destination, InterfaceId, Outgoing};
-use crate::edge::socket::{DeviceSocket, FrameSocket, Message, SendBatch};
+use super::outbox::{Exits, Outbox, Parcel};
+use crate::edge::dhcp::{CLIENT_PORT, Destination, InterfaceId, Outgoing, Turn};
+use crate::edge::socket::{DeviceSocket, FrameSocket, SendBatch};
 
 /// An open port of an interface, and what is to go out there.
 #[derive(Debug)]
@@ -22,11 +21,9 @@ pub(super) struct Port {
     pub(super) socket: Arc<DeviceSocket>,
     /// `None` where there are no Ethernet frames, and in proxy mode, which sends none.
     pub(super) frames: Option<FrameSocket>,
-    pub(super) outgoing: VecDeque<(SocketAddrV4, Vec<u8>)>,
-    pub(super) outgoing_frames: VecDeque<Vec<u8>>,
+    outbox: Outbox,
     /// Receiving failed: it is not tried again before.
     pub(super) resting_until: Option<Instant>,
-    trouble: Seldom,
 }
 
 /// An open socket, for a new configuration to keep.
@@ -44,9 +41,6 @@ impl OpenSocket {
         (self.name.as_str(), self.index, self.number) == (name, index, number)
     }
 }
-
-/// So many answers may wait for the interface before no more requests are taken from it.
-const OUTGOING: usize = 1024;
 
 /// An interface that is down, as a rule: it may come back.
 const REST: Duration = Duration::from_secs(1);
@@ -68,10 +62,8 @@ impl Port {
             number,
             socket,
             frames,
-            outgoing: VecDeque::new(),
-            outgoing_frames: VecDeque::new(),
+            outbox: Outbox::default(),
             resting_until: None,
-            trouble: Seldom::default(),
         }
     }
 
@@ -82,52 +74,38 @@ impl Port {
 
     /// Puts an answer into the line of what goes out.
     pub(super) fn queue(&mut self, outgoing: Outgoing) {
-        let everyone = SocketAddrV4::new(Ipv4Addr::BROADCAST, CLIENT_PORT);
-        let payload = outgoing.payload;
-        match (outgoing.destination, &self.frames) {
+        let Outgoing { destination, payload, turn, .. } = outgoing;
+        let parcel = match (destination, &self.frames) {
             (Destination::Frame { address, mac }, Some(frames)) => {
                 let (from, to) = (SocketAddrV4::new(self.address, self.number), SocketAddrV4::new(address, CLIENT_PORT));
                 match frames.udp_frame(from, to, mac, &payload) {
-                    Ok(frame) => self.outgoing_frames.push_back(frame),
-                    Err(error) => tracing::warn!(interface = self.name, %to, "cannot make a frame of a DHCP answer: {error}"),
+                    Ok(frame) => Parcel::Frame(frame),
+                    Err(error) => {
+                        tracing::warn!(interface = self.name, %to, "cannot make a frame of a DHCP answer: {error}");
+                        return;
+                    }
                 }
             }
             // On links without Ethernet frames there is only broadcast for a client without an address.
-            (Destination::Broadcast | Destination::Frame { .. }, _) => self.outgoing.push_back((everyone, payload)),
-            (Destination::Udp(to), _) => self.outgoing.push_back((to, payload)),
+            (Destination::Broadcast | Destination::Frame { .. }, _) => {
+                Parcel::Datagram(SocketAddrV4::new(Ipv4Addr::BROADCAST, CLIENT_PORT), payload)
+            }
+            (Destination::Udp(to), _) => Parcel::Datagram(to, payload),
+        };
+        match turn {
+            Turn::FirstOffer => self.outbox.first_offer(parcel),
+            Turn::Answer => self.outbox.answer(parcel),
+            Turn::Acknowledgement => {
+                self.outbox.taken();
+                self.outbox.answer(parcel);
+            }
         }
     }
 
-    /// Sends what the system takes now.
-    pub(super) fn flush(&mut self, batch: &mut SendBatch) {
-        let Self { name, number, address, socket, frames, outgoing, outgoing_frames, trouble, .. } = self;
-        let message = |(to, payload): &(SocketAddrV4, Vec<u8>)| (*to, payload.len());
-        while !outgoing.is_empty() {
-            let messages = outgoing.iter().map(|(to, payload)| Message { payload, route: Some((*address, *to)) });
-            match batch.send(socket.as_fd(), messages) {
-                Ok(sent) => drop(outgoing.drain(..sent.min(outgoing.len()))),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => {
-                    // The others may have better luck; this client asks again.
-                    let to = outgoing.pop_front().as_ref().map(message);
-                    trouble.tell(|more| tracing::warn!(interface = name, port = number, ?to, more, "cannot send a DHCP answer: {error}"));
-                }
-            }
-        }
-        let Some(frames) = frames else { return };
-        while !outgoing_frames.is_empty() {
-            let messages = outgoing_frames.iter().map(|payload| Message { payload, route: None });
-            match batch.send(frames.as_fd(), messages) {
-                Ok(sent) => drop(outgoing_frames.drain(..sent.min(outgoing_frames.len()))),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => {
-                    outgoing_frames.pop_front();
-                    trouble.tell(|more| {
-                        tracing::warn!(interface = name, port = number, more, "cannot send a DHCP answer as a frame: {error}");
-                    });
-                }
-            }
-        }
+    /// Sends what may leave at `now`.
+    pub(super) fn flush(&mut self, now: Instant, batch: &mut SendBatch) {
+        let Self { name, address, socket, frames, outbox, .. } = self;
+        outbox.flush(now, Exits { socket, frames: frames.as_ref(), address: *address, interface: name }, batch);
     }
 
     /// Notes that receiving failed.
@@ -141,18 +119,22 @@ impl Port {
         if self.resting_until.is_some_and(|until| until <= now) {
             self.resting_until = None;
         }
-        self.resting_until.is_none() && self.outgoing.len().max(self.outgoing_frames.len()) < OUTGOING
+        self.resting_until.is_none() && self.outbox.has_room()
     }
 
     /// Whether all was sent.
     pub(super) fn is_flushed(&self) -> bool {
-        self.outgoing.is_empty() && self.outgoing_frames.is_empty()
+        self.outbox.is_empty()
     }
 
-    /// The sockets for whose room something waits.
-    pub(super) fn stuck(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let datagrams = (!self.outgoing.is_empty()).then(|| self.socket.as_fd());
-        let frames = self.frames.as_ref().filter(|_| !self.outgoing_frames.is_empty()).map(FrameSocket::as_fd);
-        datagrams.into_iter().chain(frames)
+    /// When what is held back goes on without anybody's doing.
+    pub(super) const fn resumes_at(&self) -> Option<Instant> {
+        self.outbox.resumes_at()
+    }
+
+    /// The socket for whose room something waits.
+    pub(super) fn stuck(&self) -> Option<BorrowedFd<'_>> {
+        let Self { name, address, socket, frames, outbox, .. } = self;
+        outbox.stuck(Exits { socket, frames: frames.as_ref(), address: *address, interface: name })
     }
 }

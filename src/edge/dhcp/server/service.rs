@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::time::TimeSpec;
 use tokio::sync::{mpsc, oneshot};
 
 use super::desk::{BatchId, Change, Desk, Disk, Place};
@@ -189,12 +190,12 @@ impl Service {
                 watched.push(Watched::Requests(place));
                 sockets.push(PollFd::new(port.socket.as_fd(), PollFlags::POLLIN));
             }
-            for socket in port.stuck() {
+            if let Some(socket) = port.stuck() {
                 watched.push(Watched::Room);
                 sockets.push(PollFd::new(socket, PollFlags::POLLOUT));
             }
         }
-        match poll(&mut sockets, timeout) {
+        match ppoll(&mut sockets, timeout, None) {
             Ok(_) => {}
             Err(Errno::EINTR) => return Ok(Vec::new()),
             Err(error) => return Err(error.into()),
@@ -213,19 +214,15 @@ impl Service {
     }
 
     /// The time until something is due without anybody's doing.
-    fn timeout(&self, now: Instant) -> PollTimeout {
+    fn timeout(&self, now: Instant) -> Option<TimeSpec> {
         // The disk tells the mailbox when it is done; only the network must be given up on.
         let late = self.reloads.front().map(|(until, _)| *until).filter(|until| *until > now);
         let resting = self.ports.iter().filter_map(|port| port.resting_until);
         let not_hearing = self.listeners.segments.iter().filter_map(Segment::resting_until);
         let tick = self.desk.next_tick().filter(|_| self.receives()).and_then(|next| now.checked_add(next.since(clock::now())));
-        let moments = resting.chain(not_hearing).chain(tick).chain(self.stopping).chain(late);
-        moments.min().map_or(PollTimeout::NONE, |moment| {
-            let left = moment.saturating_duration_since(now);
-            // Rounded up, or the last fraction of a millisecond would be spent in circles.
-            let left = if left.is_zero() { left } else { left.saturating_add(Duration::from_millis(1)) };
-            PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
-        })
+        let paced = self.ports.iter().filter_map(Port::resumes_at);
+        let moments = resting.chain(not_hearing).chain(tick).chain(self.stopping).chain(late).chain(paced);
+        moments.min().map(|moment| TimeSpec::from_duration(moment.saturating_duration_since(now)))
     }
 
     fn read_mailbox(&mut self) {
@@ -283,8 +280,9 @@ impl Service {
             }
         }
         // Answers first: a question can wait for longer than a client.
+        let now = Instant::now();
         for port in &mut self.ports {
-            port.flush(&mut self.sender);
+            port.flush(now, &mut self.sender);
         }
         self.listeners.ask(self.desk.questions(), &mut self.sender);
     }
