@@ -35,7 +35,7 @@ fn plans() -> Vec<Plan> {
         lease_time: 43_200,
         conflict_probe: true,
     };
-    let usual = Plan { server: SERVER, authoritative: true, subnets: vec![local, far] };
+    let usual = Plan { server: SERVER, authoritative: true, one_link: false, subnets: vec![local, far] };
     let mut no_echo = usual.clone();
     no_echo.subnets[1].conflict_probe = false;
     let mut larger = usual.clone();
