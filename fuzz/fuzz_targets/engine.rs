@@ -377,7 +377,9 @@ impl Site {
     /// A reserved address is its machine's, by whatever identifier the machine asks.
     fn client_at(&self, asked: &Asked, address: Ipv4Addr) -> ClientNumber {
         let reserved = self.plan.subnet_of(address).and_then(|subnet| subnet.reservation(asked.mac));
-        if reserved == Some(address) { asked.mac[5].into() } else { asked.client }
+        // What it had by this identifier before it was reserved is that one's.
+        let is_its_own = self.oracle.is_owed(asked.client, address, self.now);
+        if reserved == Some(address) && !is_its_own { asked.mac[5].into() } else { asked.client }
     }
 
     fn nak(&mut self, asked: &Asked) {
