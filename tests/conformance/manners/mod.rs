@@ -23,6 +23,7 @@ pub(crate) const TRIALS: &[NamedTrial] = &[
     ("rfc5227_2_1_1_host_with_a_static_address_in_the_pool_keeps_it_and_is_reported", static_host),
     ("rfc5227_2_1_1_reservation_that_a_stranger_uses_is_reported_and_its_client_is_served", squatted_reservation),
     ("rfc5227_2_1_1_init_reboot_into_a_reservation_waits_for_the_probe_and_is_refused_when_a_stranger_uses_it", reboot_into_reservation),
+    ("client_in_the_second_subnet_of_the_boxs_own_link_leases_renews_and_is_probed_for", second_subnet),
     ("forged_messages_of_another_server_have_it_looked_for_and_silence_nobody", forged_rival),
     ("rfc2131_3_1_address_behind_a_relay_that_answers_pings_is_not_offered", behind_a_relay),
     ("observing_server_answers_nothing_and_says_what_it_would_have_answered", observing),
@@ -34,6 +35,7 @@ const RELAYED: Path = Path::Relay(RELAY);
 const SOON: Duration = Duration::from_secs(10);
 /// How long a server that must not answer is watched: longer than it may wait for a probe.
 const SILENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 const SERVES: &str = "mode = \"server\"";
 const SERVES_AT_ONCE: &str = "mode = \"server\"\nauthoritative = true";
@@ -103,6 +105,29 @@ fn reboot_into_reservation() -> Result<()> {
     expect(lan.wire.was_asked_for(free), || "nobody asked whether the address is free".to_owned())?;
     expect_eq("what is said to the other", reboot(1, squatted)?.map(|answer| answer.kind()), Some(Some(NAK)))?;
     says(&mut edge, "is used by another machine", &[&squatted.to_string(), &SQUATTER.to_string()])?;
+    drop(edge);
+    lan.discard();
+    Ok(())
+}
+
+/// The box has no address in the second subnet, and its system no route there.
+fn second_subnet() -> Result<()> {
+    let lan = Lan::lay()?;
+    let stranger = Ipv4Addr::new(203, 0, 113, 100);
+    lan.wire.takes(stranger, SQUATTER);
+    let shared = "shared_network = \"floor\"\n";
+    let second = format!("[[subnet]]\nnetwork = \"203.0.113.0/24\"\n{shared}pools = [\"203.0.113.100-203.0.113.103\"]\n");
+    let mut edge = lan.start(SERVES_AT_ONCE, &format!("{SUBNET}{shared}pools = [\"192.0.2.100-192.0.2.100\"]\n{second}"))?;
+    let first = lan.lease(&Message::discover(lan.new_mac()), Path::Broadcast)?;
+    expect_eq("what the first client has", first, Ipv4Addr::new(192, 0, 2, 100))?;
+    let mac = lan.new_mac();
+    let address = lan.lease(&Message::discover(mac), Path::Broadcast)?;
+    expect((101..=103).contains(&address.octets()[3]) && address.octets()[0] == 203, || format!("the second client has {address}"))?;
+    says(&mut edge, "an address of the pools is used by a machine that has no lease of it", &[&stranger.to_string()])?;
+    for path in [Path::Unicast(address), Path::Broadcast] {
+        let answer = lan.answer_of(SERVER, &Message::request(mac).at_address(address), path, PATIENCE)?;
+        expect_eq("a renewal", answer.map(|answer| (answer.kind(), answer.yiaddr)), Some((Some(ACK), address)))?;
+    }
     drop(edge);
     lan.discard();
     Ok(())

@@ -14,7 +14,7 @@ const BETWEEN_ASKS: Duration = Duration::from_secs(1);
 const AFTER_THE_LAST: Duration = Duration::from_millis(1800);
 
 /// Between the looks. While another server is there they follow close on each other, since nobody is served from the moment when it
-/// is gone: three looks of 3.8 seconds and the one in which it was heard, with their pauses, are [`Watch::LONGEST_SILENCE`] at most.
+/// is gone: three looks of 3.8 seconds and the one in which it was heard, with their pauses, are 30 seconds at most.
 /// That is one DISCOVER in two seconds for the other server, as of a client that waits.
 const PAUSE: Duration = Duration::from_secs(50);
 const SHORT_PAUSE: Duration = Duration::from_secs(2);
@@ -84,10 +84,6 @@ pub(super) enum Step {
 }
 
 impl Watch {
-    /// A server that was switched off, and whose last answer was heard as a look began, is known to be gone after this.
-    #[cfg(test)]
-    pub(super) const LONGEST_SILENCE: Duration = Duration::from_secs(30);
-
     /// Begins with a look at once; `seed` is the shell's randomness.
     pub(super) const fn new(now: Timestamp, mac: MacAddr, seed: u64) -> Self {
         Self {
@@ -188,7 +184,7 @@ impl Watch {
         self.due
     }
 
-    /// SplitMix64: what is needed is a spread, not a secret.
+    /// SplitMix64, from a seed of the system's: a spread, and transactions that nobody knows who does not hear them on the segment.
     const fn random(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.random ^ (self.random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -274,7 +270,7 @@ mod tests {
                     _ => {}
                 }
             };
-            assert!(gone.since(last_heard) <= Watch::LONGEST_SILENCE, "{:?}", gone.since(last_heard));
+            assert!(gone.since(last_heard) <= Duration::from_secs(30), "{:?}", gone.since(last_heard));
         }
     }
 
