@@ -17,6 +17,8 @@ const SHORT_LEASE: u32 = 5 * 60;
 const LONG_LEASE: u32 = 7 * 86_400;
 /// A machine takes up to two addresses while it boots: its firmware and its system often have different identifiers.
 const SMALL_POOL: u64 = 8;
+/// MIN_V6ONLY_WAIT in seconds (RFC 8925, section 3.4).
+const LEAST_IPV6_ONLY_WAIT: u32 = 300;
 /// RFC 3397.
 const DOMAIN_SEARCH: u8 = 119;
 /// RFC 3442.
@@ -122,6 +124,12 @@ fn level(config: &DhcpConfig, policy: &Policy, found: &mut Findings) {
     {
         let hint = "1500 is usual; IPv6 needs 1280";
         found.at(mtu.origin, "an `interface-mtu` of less than 1280 makes every transfer slow, and IPv6 impossible", hint);
+    }
+    if let Some(wait) = policy.options.find(option::IPV6_ONLY_PREFERRED)
+        && wait.octets.first_chunk().is_some_and(|octets| u32::from_be_bytes(*octets) < LEAST_IPV6_ONLY_WAIT)
+    {
+        let hint = "RFC 8925 has clients take 5 minutes for anything less: write \"5m\" or more";
+        found.at(wait.origin, "an `ipv6-only-preferred` of less than 5 minutes is none that clients keep to", hint);
     }
     for (arch, file) in &policy.boot_files {
         if let Some(name) = &file.value {

@@ -79,7 +79,7 @@ impl Engine {
                     actions.push(Action::LookForServers { interface: InterfaceId(place), payload });
                 }
                 Some(Step::Ended { first, gone, unheard }) => {
-                    self.look_ended(now, place, first, &gone);
+                    self.look_ended(now, place, first, &gone, &unheard);
                     self.tell_unheard(place, unheard);
                 }
                 None => {}
@@ -208,7 +208,7 @@ impl Engine {
         }
     }
 
-    fn look_ended(&mut self, now: Timestamp, place: usize, first: bool, gone: &[Rival]) {
+    fn look_ended(&mut self, now: Timestamp, place: usize, first: bool, gone: &[Rival], unheard: &[Ipv4Addr]) {
         let config = Arc::clone(&self.config);
         let Some(here) = config.interfaces().get(place) else { return };
         let alone = self.rivals.watches.get(&place).is_some_and(|watch| watch.rivals().is_empty());
@@ -227,7 +227,8 @@ impl Engine {
                     self.rivals.reports.push(SiteEvent { at: now, boot: None, mac: Some(rival.mac), what });
                 }
             }
-            Mode::Proxy if alone && self.rivals.told_alone.insert(place) => tracing::warn!(
+            // A server that answers known machines only does not answer us, and is there for them.
+            Mode::Proxy if alone && unheard.is_empty() && self.rivals.told_alone.insert(place) => tracing::warn!(
                 interface = here.name,
                 hint = "a proxy only adds the boot file; start the site's DHCP server, or set `mode = \"server\"` in `[[interface]]`",
                 "no DHCP server answers here, so machines get no address"

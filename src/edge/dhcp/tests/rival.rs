@@ -264,6 +264,16 @@ fn a_proxy_keeps_answering_whoever_is_there() {
 }
 
 #[test]
+fn a_proxy_looks_at_once_too_when_a_client_names_a_server() {
+    let mut site = watching("proxy", "");
+    site.seconds(10, None);
+    let request = Packet::request().mac(1).address(54, OTHER).address(50, OFFERED);
+    site.hear(&request);
+    let heard = site.seconds(2, None);
+    assert_eq!((heard.looks.len(), heard.reports.len()), (2, 0));
+}
+
+#[test]
 fn a_clock_that_is_set_back_silences_nobody() {
     let mut site = watching("server", "");
     site.seconds(2, None);

@@ -29,6 +29,7 @@ fn what_is_unwise_is_told_with_its_line() {
             "options = { classless-static-routes = [{ to = \"10.0.0.0/8\", via = \"192.0.2.9\" }] }".to_owned(),
             "12: `classless-static-routes` has no default route",
         ),
+        ("options = { ipv6-only-preferred = \"1m\" }".to_owned(), "12: an `ipv6-only-preferred` of less than 5 minutes"),
         ("shared_network = \"floor\"".to_owned(), "12: no other subnet has `shared_network = \"floor\"`"),
         (
             format!(
