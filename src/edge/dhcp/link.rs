@@ -145,8 +145,8 @@ impl Engine {
             let held = self.tables.iter().map(LeaseTable::half_open).fold(0, usize::saturating_add);
             // With many subnets a few more are given up, so that they are not counted anew for each DISCOVER of a flood.
             let spare = (self.tables.len() / 16).min(limit / 4);
-            let mut excess =
-                held.saturating_add(1).checked_sub(limit).filter(|excess| *excess > 0).map_or(0, |excess| excess.saturating_add(spare));
+            let beyond = held.saturating_add(1).saturating_sub(limit);
+            let mut excess = if beyond > 0 { beyond.saturating_add(spare) } else { 0 };
             self.offers_left = limit.saturating_sub(held).saturating_add(excess);
             while excess > 0
                 && let Some(fullest) = self.tables.iter_mut().max_by_key(|table| table.half_open())

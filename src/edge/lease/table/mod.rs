@@ -205,27 +205,6 @@ impl LeaseTable {
         choice
     }
 
-    /// Whether an address is on offer to the client.
-    #[must_use]
-    pub fn is_offered(&self, client: &ClientId) -> bool {
-        self.offers.to(client).is_some()
-    }
-
-    /// How many offers to clients without a record are held.
-    #[must_use]
-    pub const fn half_open(&self) -> usize {
-        self.offers.unknown()
-    }
-
-    /// Gives up the oldest offer to a client without a record. Returns whether there was one. Its client may be about to take it, so
-    /// the address is offered to another one after a new probe only, if there must be one.
-    pub fn give_up_offer(&mut self) -> bool {
-        let Some(address) = self.offers.oldest_to_unknown() else { return false };
-        self.offers.forget_clear_at(address);
-        self.drop_offer(address);
-        true
-    }
-
     /// The addresses that would be given to new clients next, at most `count`, in that order. Nothing is taken.
     pub fn candidates(&mut self, now: Timestamp, count: usize) -> Vec<Ipv4Addr> {
         self.forget_what_lapsed(now);
