@@ -102,4 +102,4 @@ fuzz: install-check ## Fuzz for an hour, or DURATION=SECONDS, and keep what find
 
 crash: install-lab ## Kill fairlead-edge under load 200 times, or KILLS=N, and look for every lease that was acknowledged
 	$(call step,killing)
-	@FAIRLEAD_KILLS=$(KILLS) $(cargo) test --locked --test crash -- --nocapture kill_at_any_moment
+	@FAIRLEAD_KILLS=$(KILLS) $(cargo) test --locked --test crash -- --nocapture kill_

@@ -62,7 +62,8 @@ fn plan(choice: u8) -> Plan {
         lease_time: 600,
         conflict_probe: choice & 64 == 0,
     };
-    Plan { server: SERVER, authoritative: choice & 128 == 0, subnets: if choice & 2 == 0 { vec![local, far] } else { vec![local] } }
+    let one_link = choice & 18 == 16;
+    Plan { server: SERVER, authoritative: choice & 128 == 0, one_link, subnets: if choice & 2 == 0 { vec![local, far] } else { vec![local] } }
 }
 
 /// A request that waits for the disk, or a record that nobody asked for.
@@ -79,6 +80,8 @@ struct Asked {
     mac: Mac,
     kind: u8,
     octets: Vec<u8>,
+    /// The address that it names, if its kind has one.
+    address: Ipv4Addr,
 }
 
 struct Site {
@@ -90,6 +93,10 @@ struct Site {
     waiting: VecDeque<Waiting>,
     /// The last DISCOVER with this hardware address and transaction id: answers may come later.
     discovers: HashMap<(Mac, u32), Asked>,
+    /// REQUESTs, the last one last, and datagrams of any kind: a lease may come later.
+    requests: Vec<Asked>,
+    /// The last DISCOVER of the box's own.
+    last_look: Option<Vec<u8>>,
     fresh: u64,
 }
 
@@ -105,6 +112,8 @@ impl Site {
             disk: BTreeMap::new(),
             waiting: VecDeque::new(),
             discovers: HashMap::new(),
+            requests: Vec::new(),
+            last_look: None,
             fresh: 0,
         }
     }
@@ -140,6 +149,8 @@ impl Site {
         let actions = self.engine.handle(self.server_time(), &ingress, &asked.octets, fresh);
         if asked.octets.get(242) == Some(&DISCOVER) && asked.kind != 0 {
             self.discovers.insert((asked.mac, xid_of(&asked.octets)), asked.clone());
+        } else if asked.kind == REQUEST || asked.kind == 0 {
+            self.requests.push(asked.clone());
         }
         self.perform(actions, Some(&asked));
         self.turn();
@@ -154,6 +165,8 @@ impl Site {
                 },
                 Action::Commit(commit) => {
                     let address = commit.record.address;
+                    let late = asked.is_none().then(|| self.who_waits_for(&commit.record)).flatten();
+                    let asked = asked.or(late.as_ref());
                     match (commit.record.state, asked) {
                         (LeaseState::Bound, None) => panic!("{address} is leased and nobody asked"),
                         (LeaseState::Bound, Some(_)) => {}
@@ -168,14 +181,37 @@ impl Site {
                     }
                     self.waiting.push_back(Waiting { commit, asked: asked.cloned(), made: self.now });
                 }
+                Action::LookForServers { payload, .. } => self.last_look = Some(payload),
                 _ => {}
             }
         }
     }
 
-    /// An offer to a client that has waited.
+    /// Whose REQUEST has waited for a probe of this lease's address.
+    fn who_waits_for(&self, leased: &LeaseRecord) -> Option<Asked> {
+        if leased.state != LeaseState::Bound {
+            return None;
+        }
+        let with_identifier = leased.client.octets().first() == Some(&255);
+        let is_of = |asked: &&Asked| {
+            let has_hardware = asked.octets.get(28..).is_some_and(|octets| octets.starts_with(leased.hardware.octets()));
+            has_hardware && (asked.kind == 0 || (asked.address == leased.address && (asked.client >= 100) == with_identifier))
+        };
+        // Whoever is known is held to what it was told; the others are nobody's clients.
+        let known = self.requests.iter().rev().filter(|asked| asked.kind != 0).find(is_of);
+        known.or_else(|| self.requests.iter().rev().find(is_of)).cloned()
+    }
+
+    /// An offer, or a refusal, to a client that has waited.
     fn send_late(&mut self, sent: &Outgoing) {
         let answer = Answer::parse(&sent.payload).unwrap_or_else(|error| panic!("{error}"));
+        if answer.kind == NAK {
+            let is_of = |asked: &&Asked| asked.kind == REQUEST && asked.mac == answer.mac && xid_of(&asked.octets) == answer.xid;
+            if let Some(asked) = self.requests.iter().rev().find(is_of).cloned() {
+                self.send(sent, &asked, None);
+            }
+            return;
+        }
         assert_eq!(answer.kind, OFFER, "an answer that nobody waits for");
         if let Some(asked) = self.discovers.get(&(answer.mac, answer.xid)).cloned() {
             self.send(sent, &asked, None);
@@ -229,6 +265,7 @@ impl Site {
         self.engine.reconfigure(Arc::new(self.plan.config()));
         // What waited for a probe is forgotten.
         self.discovers.clear();
+        self.requests.clear();
         self.turn();
     }
 
@@ -247,6 +284,11 @@ impl Site {
                 // A reply that gives an address.
                 octets.splice(..1, [2]);
                 octets.splice(16..20, address.octets());
+                // To a look of ours, as a server on the segment answers.
+                if let Some(look) = self.last_look.as_ref().filter(|_| who & 0x40 == 0) {
+                    octets.splice(4..8, look[4..8].iter().copied());
+                    octets.splice(28..34, look[28..34].iter().copied());
+                }
                 Notice::FromServer { mac, source: SocketAddrV4::new(address, 67), datagram: &octets }
             }
             _ => {
@@ -335,12 +377,14 @@ impl Site {
     /// A reserved address is its machine's, by whatever identifier the machine asks.
     fn client_at(&self, asked: &Asked, address: Ipv4Addr) -> ClientNumber {
         let reserved = self.plan.subnet_of(address).and_then(|subnet| subnet.reservation(asked.mac));
-        if reserved == Some(address) { asked.mac[5].into() } else { asked.client }
+        // What it had by this identifier before it was reserved is that one's.
+        let is_its_own = self.oracle.is_owed(asked.client, address, self.now);
+        if reserved == Some(address) && !is_its_own { asked.mac[5].into() } else { asked.client }
     }
 
     fn nak(&mut self, asked: &Asked) {
         let wanted = Ipv4Addr::from(<[u8; 4]>::try_from(&asked.octets[12..16]).expect("four octets"));
-        let keeps = self.plan.subnet_of(wanted).is_some_and(|subnet| subnet.lets_keep(asked.mac, wanted));
+        let keeps = self.plan.lets_keep(asked.mac, wanted);
         let at_home = asked.octets[24..28] == [0; 4] || asked.octets[24..27] == asked.octets[12..15];
         if keeps && at_home && !wanted.is_unspecified() {
             assert!(!self.oracle.is_owed(self.client_at(asked, wanted), wanted, self.now), "the lease of {wanted} was forgotten");
@@ -405,7 +449,7 @@ impl Site {
         // With options of the fuzzer's choice the client may be somebody else.
         let kind = if what & 0x80 == 0 { kind } else { 0 };
         let ingress = Ingress { interface: InterfaceId(0), source, destination, port: SERVER_PORT };
-        self.hear(Asked { client, mac, kind, octets: message.build() }, ingress);
+        self.hear(Asked { client, mac, kind, octets: message.build(), address }, ingress);
     }
 
     fn any_datagram(&mut self, input: &mut Input<'_>) {
@@ -418,7 +462,7 @@ impl Site {
         let source = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, choice), 68);
         let port = if choice & 1 == 0 { SERVER_PORT } else { PXE_PORT };
         let ingress = Ingress { interface: InterfaceId(0), source, destination: SERVER, port };
-        self.hear(Asked { client: ClientNumber::MAX, mac: [0; 6], kind: 0, octets }, ingress);
+        self.hear(Asked { client: ClientNumber::MAX, mac: [0; 6], kind: 0, octets, address: Ipv4Addr::UNSPECIFIED }, ingress);
     }
 }
 

@@ -93,8 +93,11 @@ pub struct FirmwareFile {
 }
 
 /// Reports from a site's spool, in order.
+///
+/// A box may be of a later version than its cloud, and what the cloud refuses stays in the spool in front of all that comes behind it. So
+/// the cloud passes over fields that it does not know, here and in each report, and keeps what happened as it came
+/// ([`SiteEventKind::Unknown`]).
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct EventBatch {
     /// Names the spool: a box that lost its disk starts a new one, and numbers begin anew.
     pub spool: String,
@@ -104,7 +107,6 @@ pub struct EventBatch {
 
 /// A report and its place in the spool.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct NumberedEvent {
     /// Place in the spool, from 1, without gaps.
     pub number: u64,
@@ -121,7 +123,6 @@ pub struct EventReceipt {
 
 /// Something that happened at the site: to one boot, or to the site itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct SiteEvent {
     /// When, by the box's clock.
     pub at: Timestamp,
@@ -259,6 +260,20 @@ mod tests {
         assert_eq!(serde_json::to_string(&event).unwrap(), text);
         let known = SiteEvent { what: SiteEventKind::TicketMinted { uuid: None }, ..event };
         assert_eq!(serde_json::from_str::<SiteEvent>(&serde_json::to_string(&known).unwrap()).unwrap(), known);
+    }
+
+    #[test]
+    fn a_batch_of_a_later_version_is_read_with_all_that_it_adds() {
+        let event = r#"{"at":1,"ip":"192.0.2.7","mac":"02:00:00:00:00:01","what":{"ticket_minted":{"uuid":null,"reason":"renewed"}}}"#;
+        let text = format!(r#"{{"spool":"a","box":"b","events":[{{"number":1,"urgent":true,"event":{event}}}]}}"#);
+        let batch: EventBatch = serde_json::from_str(&text).unwrap();
+        let what = SiteEventKind::Unknown(serde_json::json!({ "ticket_minted": { "uuid": null, "reason": "renewed" } }));
+        assert_eq!((batch.events[0].number, &batch.events[0].event.what), (1, &what), "a known kind with more to it is kept whole");
+        // A kind without anything to it, and one whose value is of another type.
+        for text in [r#""rebooted""#, r#"{"leased":"all"}"#] {
+            let what: SiteEventKind = serde_json::from_str(text).unwrap();
+            assert_eq!((serde_json::to_string(&what).unwrap().as_str(), matches!(what, SiteEventKind::Unknown(_))), (text, true));
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod programs;
 mod site;
 mod story;
 mod u_boot;
+mod ways;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
     {
         return finish(Err(failure));
     }
-    let trials: Vec<NamedTrial> = [programs::TRIALS, u_boot::TRIALS, load::TRIALS].concat();
+    let trials: Vec<NamedTrial> = [programs::TRIALS, ways::TRIALS, u_boot::TRIALS, load::TRIALS].concat();
     let trials = trials
         .into_iter()
         .filter(|(name, _)| can_run(name))
@@ -42,13 +43,18 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-/// NetworkManager is not brought to machines whose own interfaces it would take over (tools/install).
+/// NetworkManager is not brought to machines whose own interfaces it would take over (tools/install), and not every kernel of a virtual
+/// machine or container has VLANs.
 fn can_run(name: &str) -> bool {
-    let is_there = !name.starts_with("network_manager") || Path::new("/usr/sbin/NetworkManager").exists();
-    if !is_there {
-        println!("not run, since NetworkManager is not installed: {name}");
-    }
-    is_there
+    let lacks = if name.starts_with("network_manager") && !Path::new("/usr/sbin/NetworkManager").exists() {
+        "NetworkManager is not installed"
+    } else if name.starts_with("ieee8021q") && !site::kernel_has_vlans() {
+        "this kernel has no 802.1Q"
+    } else {
+        return true;
+    };
+    println!("not run, since {lacks}: {name}");
+    false
 }
 
 fn prepare() -> Result<()> {

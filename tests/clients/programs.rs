@@ -23,7 +23,10 @@ pub(super) const TRIALS: &[NamedTrial] = &[
 /// Its own script would write this machine's resolver configuration.
 const DHCLIENT_SCRIPT: &str = "#!/bin/sh
 case $reason in
-BOUND | RENEW | REBIND | REBOOT) ip address replace \"$new_ip_address/24\" dev \"$interface\" ;;
+BOUND | RENEW | REBIND | REBOOT)
+    ip address replace \"$new_ip_address/24\" dev \"$interface\"
+    [ -z \"$new_routers\" ] || ip route replace default via \"${new_routers%% *}\" dev \"$interface\"
+    ;;
 PREINIT) ip link set \"$interface\" up ;;
 esac
 exit 0
@@ -36,7 +39,7 @@ deconfig) ip link set \"$interface\" up ;;
 esac
 ";
 
-const DHCLIENT: Client = Client {
+pub(super) const DHCLIENT: Client = Client {
     start: |site| {
         let script = script(site, "dhclient-script", DHCLIENT_SCRIPT)?;
         write(&site.directory().join("dhclient.conf"), "initial-interval 1;\nbackoff-cutoff 2;\n")?;
@@ -77,15 +80,17 @@ const UDHCPC: Client = Client {
     }),
 };
 
+pub(super) fn start_dhcpcd(site: &Site, more: &str) -> Result<Running> {
+    let (database, config) = (site.directory().join("dhcpcd"), site.directory().join("dhcpcd.conf"));
+    create_directory(&database)?;
+    write(&config, format!("noarp\nnodelay\noption domain_name_servers, routers\n{more}"))?;
+    let places = format!("mount --bind {} /var/lib/dhcpcd && mount -t tmpfs tmpfs /run/dhcpcd", database.display());
+    let program = format!("dhcpcd -4 -B -d -c /bin/true -f {} {INTERFACE}", config.display());
+    in_places_of_its_own(site, "dhcpcd", &format!("mkdir -p /var/lib/dhcpcd /run/dhcpcd && {places}"), &program)
+}
+
 const DHCPCD: Client = Client {
-    start: |site| {
-        let (database, config) = (site.directory().join("dhcpcd"), site.directory().join("dhcpcd.conf"));
-        create_directory(&database)?;
-        write(&config, "noarp\nnodelay\noption domain_name_servers, routers\n")?;
-        let places = format!("mount --bind {} /var/lib/dhcpcd && mount -t tmpfs tmpfs /run/dhcpcd", database.display());
-        let program = format!("dhcpcd -4 -B -d -c /bin/true -f {} {INTERFACE}", config.display());
-        in_places_of_its_own(site, "dhcpcd", &format!("mkdir -p /var/lib/dhcpcd /run/dhcpcd && {places}"), &program)
-    },
+    start: |site| start_dhcpcd(site, ""),
     reboot: Reboot::AsksForItsAddress,
     release: Some(|_, running| {
         // dhcpcd(8): releases its leases, then ends.
@@ -95,7 +100,7 @@ const DHCPCD: Client = Client {
     renew: None,
 };
 
-const NETWORKD: Client = Client {
+pub(super) const NETWORKD: Client = Client {
     start: |site| {
         let (config, leases) = (site.directory().join("networkd"), site.directory().join("netif"));
         create_directory(&config)?;

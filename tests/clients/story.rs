@@ -49,7 +49,14 @@ const PATIENCE: Duration = Duration::from_secs(75);
 /// Lease, renewal, rebinding, reboot, release, and a lease again.
 pub(crate) fn goes_through_all(client: &Client) -> Result<()> {
     let site = Site::build()?;
-    let mut running = (client.start)(&site)?;
+    goes_through_all_at(&site, client)?;
+    site.discard();
+    Ok(())
+}
+
+/// The same on a site that is there.
+pub(crate) fn goes_through_all_at(site: &Site, client: &Client) -> Result<()> {
+    let mut running = (client.start)(site)?;
 
     let (discover, offer, _) = wait_for(&site.capture, 0, "DISCOVER and OFFER", &|packet| packet.kind == DISCOVER, OFFER, PATIENCE)?;
     expect(discover.to == "255.255.255.255", || format!("the DISCOVER went to {}", discover.to))?;
@@ -59,7 +66,7 @@ pub(crate) fn goes_through_all(client: &Client) -> Result<()> {
     is_whole(&leased, &address)?;
 
     if let Some(renew) = client.renew {
-        renew(&site, &mut running)?;
+        renew(site, &mut running)?;
     }
     let renewed = wait_for(&site.capture, seen, "RENEWING by unicast", &|packet| packet.is_renewal_of(&address), ACK, PATIENCE)?;
     is_whole(&renewed.1, &address)?;
@@ -68,7 +75,7 @@ pub(crate) fn goes_through_all(client: &Client) -> Result<()> {
 
     site.lose_unicast()?;
     if let Some(renew) = client.renew {
-        renew(&site, &mut running)?;
+        renew(site, &mut running)?;
     }
     let rebound = wait_for(&site.capture, seen, "REBINDING by broadcast", &|packet| packet.is_rebinding_of(&address), ACK, PATIENCE)?;
     is_whole(&rebound.1, &address)?;
@@ -77,7 +84,7 @@ pub(crate) fn goes_through_all(client: &Client) -> Result<()> {
 
     running.power_cut();
     site.station.configure("addr flush dev eth0")?;
-    let mut running = (client.start)(&site)?;
+    let mut running = (client.start)(site)?;
     let is_first: &dyn Fn(&Packet) -> bool = match client.reboot {
         Reboot::AsksForItsAddress => &|packet| packet.is_reboot_with(&address),
         Reboot::BeginsAnew => &|packet| packet.is_selection_of(&address),
@@ -89,13 +96,13 @@ pub(crate) fn goes_through_all(client: &Client) -> Result<()> {
     if let Some(release) = client.release {
         // Until the client has set up what it was given it does not know what to give back.
         std::thread::sleep(Duration::from_secs(2));
-        release(&site, &mut running)?;
+        release(site, &mut running)?;
         let given_back =
             |packet: &Packet| packet.kind == RELEASE && packet.ciaddr == address && packet.to == SERVER && packet.server == SERVER;
         let released = wait_for(&site.capture, seen, "RELEASE by unicast", &given_back, RELEASE, PATIENCE)?;
         drop(running);
         site.station.configure("addr flush dev eth0")?;
-        let mut again = (client.start)(&site)?;
+        let mut again = (client.start)(site)?;
         let leased = wait_for(&site.capture, released.2, "the same address after the release", &|packet| packet.kind == 3, ACK, PATIENCE)?;
         is_whole(&leased.1, &address)?;
         again.client.stop();
@@ -103,9 +110,7 @@ pub(crate) fn goes_through_all(client: &Client) -> Result<()> {
         running.client.stop();
     }
     let refusals = read(&site.capture)?.iter().filter(|packet| packet.kind == NAK).count();
-    expect(refusals == 0, || format!("{refusals} requests were refused"))?;
-    site.discard();
-    Ok(())
+    expect(refusals == 0, || format!("{refusals} requests were refused"))
 }
 
 /// An acknowledgement that says all that a client needs to know.

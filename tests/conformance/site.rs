@@ -35,6 +35,11 @@ pub(crate) const RESERVED_BY_IDENTIFIER: (&[u8], Ipv4Addr) = (&[0, b'c', b'a', b
 pub(crate) const RESERVED_BY_CIRCUIT: (&[u8], Ipv4Addr) = (b"port-7", Ipv4Addr::new(10, 1, 0, 17));
 /// An address that somebody uses whom no server has given one.
 pub(crate) const SQUATTED: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 200);
+/// Networks that share a link, with two addresses to give in each. The relay is the first host of the first one.
+pub(crate) const SHARED: [(&str, [(Ipv4Addr, u8); 2]); 2] = [
+    ("floor", [(Ipv4Addr::new(10, 21, 0, 0), 24), (Ipv4Addr::new(10, 22, 0, 0), 25)]),
+    ("attic", [(Ipv4Addr::new(10, 23, 0, 0), 24), (Ipv4Addr::new(10, 24, 0, 0), 25)]),
+];
 /// How long leases are, and what a client may ask for, in seconds.
 pub(crate) const LEASE: u32 = 3600;
 pub(crate) const LEAST_LEASE: u32 = 600;

@@ -4,6 +4,7 @@
 
 #![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failed expectation is how a test reports")]
 
+mod compaction;
 mod disk;
 mod site;
 mod witness;

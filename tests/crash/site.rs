@@ -2,14 +2,15 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
-use fairlead::edge::lease::Journal;
+use fairlead::edge::lease::{Journal, LeaseEntry, LeaseRecord};
 use fairlead_lab::Programs;
 use fairlead_lab::files::{RunDirectory, write};
 use fairlead_lab::joined_box::JoinedBox;
 use fairlead_lab::namespace::{self, Namespace};
-use fairlead_lab::process::Daemon;
+use fairlead_lab::process::{Daemon, run};
 
 use crate::witness::Witness;
 
@@ -75,9 +76,18 @@ impl Site {
         self.clients.within(open).expect("a socket")
     }
 
-    /// What a reader finds in the lease files, without changing them.
-    pub(crate) fn leases(&self) -> Vec<fairlead::edge::lease::LeaseRecord> {
-        Journal::read(&self.state.join("leases")).expect("the lease files are read after a crash")
+    /// What a reader finds in the lease files, without changing them: as an operator reads them, with `fairlead-edge lease export`.
+    /// The program's own reader finds the same.
+    pub(crate) fn leases(&self) -> Vec<LeaseRecord> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fairlead-edge"));
+        command.arg("--config").arg(self.path("edge.toml")).args(["lease", "export", "--format", "json"]);
+        let exported = run(&mut command).expect("the lease files are exported after a crash");
+        let entries: Vec<LeaseEntry> = serde_json::from_str(&exported).expect("the export is JSON");
+        let leases: Vec<LeaseRecord> = entries.iter().map(|entry| entry.record().expect("a lease")).collect();
+        let mut read = Journal::read(&self.state.join("leases")).expect("the lease files are read after a crash");
+        read.sort_unstable_by_key(|lease| lease.address);
+        assert!(leases == read, "the export is another one than the {} leases that are there", read.len());
+        leases
     }
 
     /// All went well: its files are of no use.

@@ -63,7 +63,7 @@ fn a_flood_of_discovers_from_random_hardware_addresses_starves_no_known_client_a
         lease_time: 3600,
         conflict_probe: false,
     };
-    let plan = Plan { server: SERVER, authoritative: true, subnets: vec![subnet] };
+    let plan = Plan { server: SERVER, authoritative: true, one_link: false, subnets: vec![subnet] };
     let engine = Engine::new(Arc::new(plan.config()), Vec::new());
     let mut site = Flooded { engine, dice: Dice::new(1), now: 1_800_000_000_000 };
     let known: Vec<(Mac, Ipv4Addr)> = (0..100).map(|number| (mac_of(number), site.lease(mac_of(number)).unwrap())).collect();

@@ -34,6 +34,8 @@ pub struct Plan {
     pub server: Ipv4Addr,
     /// Whether the box serves beside another server.
     pub authoritative: bool,
+    /// Whether all subnets are on one link.
+    pub one_link: bool,
     pub subnets: Vec<Subnet>,
 }
 
@@ -58,11 +60,6 @@ impl Subnet {
     pub fn allows(&self, mac: Mac, address: Ipv4Addr) -> bool {
         self.reservation(mac) == Some(address) || self.is_dynamic(address)
     }
-
-    /// Whether a machine that has an address may keep it: no other is kept for it.
-    pub fn lets_keep(&self, mac: Mac, address: Ipv4Addr) -> bool {
-        self.reservation(mac).map_or_else(|| self.is_dynamic(address), |reserved| reserved == address)
-    }
 }
 
 impl Plan {
@@ -71,15 +68,24 @@ impl Plan {
         self.subnets.iter().find(|subnet| subnet.contains(address))
     }
 
+    /// Whether a machine that has an address may keep it: no other is kept for it on that link.
+    pub fn lets_keep(&self, mac: Mac, address: Ipv4Addr) -> bool {
+        let Some(subnet) = self.subnet_of(address) else { return false };
+        let elsewhere = || self.subnets.iter().filter(|_| self.one_link).find_map(|subnet| subnet.reservation(mac));
+        let reserved = subnet.reservation(mac).or_else(elsewhere);
+        reserved.map_or_else(|| subnet.is_dynamic(address), |reserved| reserved == address)
+    }
+
     /// `edge.toml`.
     pub fn to_toml(&self) -> String {
         let mut text = format!("[[interface]]\nname = \"eth1\"\nmode = \"server\"\naddress = \"{}\"\n", self.server);
         writeln!(text, "authoritative = {}", self.authoritative).expect("text takes text");
+        let shared = if self.one_link { "shared_network = \"one\"\n" } else { "" };
         for subnet in &self.subnets {
             let pools: Vec<String> = subnet.pools.iter().map(|pool| format!("\"{}-{}\"", pool.start(), pool.end())).collect();
             write!(
                 text,
-                "[[subnet]]\nnetwork = \"{}/{}\"\npools = [{}]\nrouters = [\"{}\"]\ndns = [\"{}\"]\nlease_time = \"{}s\"\nconflict_probe = {}\n",
+                "[[subnet]]\nnetwork = \"{}/{}\"\npools = [{}]\nrouters = [\"{}\"]\ndns = [\"{}\"]\nlease_time = \"{}s\"\nconflict_probe = {}\n{shared}",
                 subnet.network,
                 subnet.prefix,
                 pools.join(", "),

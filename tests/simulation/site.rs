@@ -121,8 +121,9 @@ pub struct Tally {
     pub declined: u64,
     pub no_free_address: u64,
     pub configurations: u64,
-    /// DISCOVERs that waited for a probe, and how many of them were answered.
+    /// DISCOVERs and REQUESTs that waited for a probe, and how many of them were answered.
     pub deferred: u64,
+    pub requests_deferred: u64,
     pub answered_late: u64,
     pub probes: u64,
     pub strangers_found: u64,
@@ -171,8 +172,8 @@ pub struct Site {
     pub calm: bool,
     /// Hosts that nobody gave their addresses; with some the box listens to ARP and ICMP and looks for other servers.
     pub strangers: Option<Strangers>,
-    /// What waits for a probe.
-    deferred: HashMap<(Mac, u32), Datagram>,
+    /// What waits for a probe: DISCOVERs, and REQUESTs (`true`).
+    deferred: HashMap<(Mac, u32, bool), Datagram>,
     tick_at: Option<Millis>,
     stepped_at: Millis,
 }
@@ -417,12 +418,14 @@ impl Site {
                 self.tally.moved += u64::from(owed.is_some_and(|owed| answer.kind == OFFER && answer.yiaddr != owed));
             }
         }
-        if asked.purpose == Purpose::Discover && actions.iter().all(|action| matches!(action, Action::Probe(_))) {
-            // A reservation that it has not now must be probed first; what it has waits for it.
-            is_kept = true;
+        if actions.iter().all(|action| matches!(action, Action::Probe(_))) {
+            // A reservation that it has not now must be probed first; what it has waits for it. A REQUEST of what is owed never waits.
+            let is_request = asked.purpose != Purpose::Discover;
+            is_kept |= !is_request;
             self.tally.deferred += 1;
+            self.tally.requests_deferred += u64::from(is_request);
             let xid = asked.octets[4..8].try_into().map(u32::from_be_bytes).expect("four octets");
-            self.deferred.insert((asked.mac, xid), asked.clone());
+            self.deferred.insert((asked.mac, xid, is_request), asked.clone());
         }
         if let Some(address) = owed
             && !is_kept
@@ -471,11 +474,16 @@ impl Site {
             match action {
                 Action::Send(sent) => {
                     let answer = Answer::parse(&sent.payload)?;
-                    let Some(asked) = self.deferred.remove(&(answer.mac, answer.xid)) else {
+                    let Some(asked) = self.deferred.remove(&(answer.mac, answer.xid, answer.kind != OFFER)) else {
                         return Err(format!("nobody waits for {answer:?}"));
                     };
                     self.tally.answered_late += 1;
                     self.answer(&asked, &sent, None)?;
+                }
+                Action::Commit(commit) if commit.record.state == LeaseState::Bound => {
+                    let asked = self.take_deferred(&commit.record).ok_or_else(|| format!("nobody waits for {:?}", commit.record))?;
+                    self.tally.answered_late += 1;
+                    self.wait_for_disk(commit, Some(asked));
                 }
                 Action::Commit(commit) => self.wait_for_disk(commit, None),
                 Action::Probe(probe) => {
@@ -486,6 +494,18 @@ impl Site {
             }
         }
         Ok(())
+    }
+
+    /// The REQUEST that waited for this lease; of two by one machine, the one whose identifier the lease has.
+    fn take_deferred(&mut self, leased: &LeaseRecord) -> Option<Datagram> {
+        let asks = |asked: &Datagram| {
+            matches!(asked.purpose, Purpose::Select(address) | Purpose::Reboot(address) if address == leased.address)
+                && leased.hardware.mac() == Some(MacAddr(asked.mac))
+        };
+        let identifier = leased.client.octets();
+        let asking = self.deferred.iter().filter(|(_, asked)| asks(asked));
+        let key = *asking.max_by_key(|(_, asked)| asked.octets.windows(identifier.len()).any(|octets| octets == identifier))?.0;
+        self.deferred.remove(&key)
     }
 
     /// The network carries a probe; a stranger that is there answers. On a segment that is hardly ever lost.
@@ -533,7 +553,7 @@ impl Site {
         };
         let subnet = self.plan.subnet_of(address)?;
         let at_home = subnet.router == asked.router;
-        let stays = at_home && subnet.lets_keep(asked.mac, address);
+        let stays = at_home && self.plan.lets_keep(asked.mac, address);
         (stays && self.oracle.is_owed(asked.number, address, self.now)).then_some(address)
     }
 

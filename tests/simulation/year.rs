@@ -44,6 +44,7 @@ fn plans() -> Vec<Plan> {
     let usual = Plan {
         server: SERVER,
         authoritative: true,
+        one_link: false,
         subnets: vec![
             Subnet {
                 network: Ipv4Addr::new(10, 0, 0, 0),

@@ -188,6 +188,9 @@ pub enum DropReason {
     /// No address of the subnet is free for the client.
     #[error("no free address: all addresses of the pools are leased, on offer or in quarantine")]
     NoFreeAddress,
+    /// The pools of the client's subnet are for classes that it is not in.
+    #[error("the pools of this subnet are for classes that the client is not in")]
+    NotPermitted,
     /// The client chose another server's offer.
     #[error("the client chose another server")]
     OtherServer,

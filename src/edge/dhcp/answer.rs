@@ -18,12 +18,14 @@ use super::{CLIENT_PORT, SERVER_PORT};
 
 const BROADCAST_FLAG: u16 = 0x8000;
 
-/// The subnet of a request, and what is said of its client.
+/// The subnet in which a request is decided, and what is said of its client there.
 #[derive(Debug)]
 pub(super) struct Place<'a> {
     /// Its place in the configuration.
     pub(super) index: usize,
     pub(super) subnet: &'a Subnet,
+    /// The subnets of the client's link, this one among them, by their places.
+    pub(super) link: &'a [usize],
     pub(super) levels: Levels<'a>,
 }
 

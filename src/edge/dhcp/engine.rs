@@ -33,6 +33,8 @@ pub struct Engine {
     pub(super) tables: Vec<LeaseTable>,
     /// Leases outside of every subnet: theirs may come back with the next configuration.
     strays: Vec<LeaseRecord>,
+    /// So many offers may be made before those that are held are counted again.
+    pub(super) offers_left: usize,
     attempts: BootAttempts,
     rates: ClientRates,
     pub(super) boot: Option<Arc<BootSettings>>,
@@ -75,6 +77,7 @@ impl Engine {
             tables: config.subnets().iter().map(|subnet| new_table(&config, subnet)).collect(),
             config,
             strays: Vec::new(),
+            offers_left: 0,
             attempts: BootAttempts::default(),
             rates: ClientRates::default(),
             boot: None,
@@ -119,6 +122,7 @@ impl Engine {
                 self.restore(record.clone(), Some(table.durable_until(record.address)));
             }
         }
+        self.offers_left = 0;
         if let Some(shadow) = &mut self.shadow {
             shadow.reconfigure(config);
         }
@@ -252,7 +256,7 @@ impl Engine {
             Notice::Arp { mac, address } => self.somebody_is_at(now, address, Some((interface, mac))),
             Notice::EchoReply(address) => self.somebody_is_at(now, address, None),
             Notice::FromServer { mac, source, datagram } => {
-                self.server_spoke(now, interface, datagram, source, Some(mac));
+                self.server_spoke(now, interface, datagram, source, mac);
                 Vec::new()
             }
         }
@@ -288,7 +292,7 @@ impl Engine {
         self.tables.get_mut(place)
     }
 
-    fn table_at(&self, address: Ipv4Addr) -> Option<&LeaseTable> {
+    pub(super) fn table_at(&self, address: Ipv4Addr) -> Option<&LeaseTable> {
         self.tables.get(self.subnet_of(address)?)
     }
 
@@ -341,7 +345,6 @@ fn new_table(config: &DhcpConfig, subnet: &Subnet) -> LeaseTable {
 
 fn set_bounds(table: &mut LeaseTable, config: &DhcpConfig) {
     table.set_offer_hold(config.general().offer_hold);
-    table.set_offer_limit(config.general().limits.offers);
 }
 
 fn reserved(subnet: &Subnet) -> HashSet<Ipv4Addr> {

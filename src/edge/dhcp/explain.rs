@@ -53,6 +53,22 @@ pub enum Step {
         /// What tells that the client is there.
         reason: SubnetReason,
     },
+    /// Another subnet on its link, in which the request is decided.
+    SharedNetwork {
+        /// The name by which the subnets share their link.
+        name: String,
+        /// The subnet.
+        network: Ipv4Network,
+        /// Where it is configured.
+        origin: Origin,
+    },
+    /// A subnet on its link gives it no address.
+    PassedOver {
+        /// The subnet.
+        network: Ipv4Network,
+        /// Why not.
+        reason: PassedOver,
+    },
     /// It has a reservation.
     Reservation {
         /// By what it is known there.
@@ -149,6 +165,17 @@ pub enum SubnetReason {
     ClientAddress(Ipv4Addr),
     /// The box's own address on the interface that the datagram came in on.
     Interface(Ipv4Addr),
+}
+
+/// Why a subnet of a shared network is passed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PassedOver {
+    /// It has no free address.
+    #[error("it has no free address")]
+    Full,
+    /// `classes` names others.
+    #[error("its pools are for classes that the client is not in")]
+    NotPermitted,
 }
 
 /// Why a client is given an address.

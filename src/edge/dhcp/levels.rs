@@ -33,6 +33,31 @@ impl<'a> Levels<'a> {
         }
     }
 
+    /// The levels for a client on a link with these subnets, of which `subnet` is one: a reservation in any of them counts.
+    pub(super) fn on_link(config: &'a DhcpConfig, subnet: &'a Subnet, link: &[usize], request: &Request<'_>, client: &Client) -> Self {
+        let mut levels = Self::of(config, Some(subnet), request, client);
+        if levels.reservation.is_none() && link.len() > 1 {
+            let mut others = link.iter().filter_map(|index| config.subnets().get(*index));
+            levels.reservation = others.find_map(|other| find_reservation(other, request, client));
+        }
+        levels
+    }
+
+    /// Decides by another subnet of the link from here on.
+    pub(super) const fn move_to(&mut self, subnet: &'a Subnet) {
+        self.subnet = Some(subnet);
+    }
+
+    pub(super) const fn config(&self) -> &'a DhcpConfig {
+        self.config
+    }
+
+    /// Whether the subnet's pools are for the client: it names no classes, or one that the client is in.
+    pub(super) fn may_use_pools(&self) -> bool {
+        let is_in = |name: &str| self.classes.iter().any(|class| class.name.value == name);
+        self.subnet.is_none_or(|subnet| subnet.classes.is_empty() || subnet.classes.iter().any(|class| is_in(&class.value)))
+    }
+
     /// Tells which levels hold for the client.
     pub(super) fn tell(&self, exchange: &Exchange<'_>) {
         if let Some(Reservation { key, address, .. }) = self.reservation {

@@ -5,7 +5,7 @@
 //!
 //! - `message` reads a request, `reply` writes an answer: nobody else knows octets.
 //! - `server_mode` is RFC 2131, `proxy_mode` the PXE specification's proxyDHCP, `observe_mode` a server that only says what it would do.
-//! - `relay` finds the subnet that a client is on, `levels` who in the configuration decides, `answer` puts an answer together.
+//! - `relay` finds the subnet that a client is on, `link` the address that it is offered there or in a subnet of the same link, `levels` who in the configuration decides, `answer` puts an answer together.
 //! - [`explain`] tells why an answer is what it is.
 //! - `conflict` keeps addresses that somebody uses from being given out, `rival` looks for other servers.
 //! - `boot_file` decides what a machine is told to boot, [`BootSettings`] holds what that takes.
@@ -26,6 +26,7 @@ pub mod explain;
 mod host_name;
 mod lease_time;
 mod levels;
+mod link;
 mod message;
 mod observe_mode;
 mod option;

@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use super::action::{Action, Commit, Destination, DropReason, Promise, Turn};
 use super::answer::{Place, begin, client_destination, outgoing, promise, put_settings, refuse};
-use super::conflict::WaitsFor;
 use super::engine::{Engine, Exchange, whole_seconds};
 use super::explain::{AddressReason, Step};
 use super::lease_time::{LeaseTimes, default_timers};
 use super::levels::Levels;
+use super::link::subnet_of_its_address;
 use super::option::{self, MessageType};
 use super::relay::{is_us, select_subnet};
 use super::reply::set_times;
 use super::{CLIENT_PORT, SERVER_PORT};
 use crate::clock::Timestamp;
-use crate::edge::lease::{Choice, LeaseRecord, LeaseState, host_name};
+use crate::edge::lease::{ClientId, LeaseRecord, LeaseState, host_name};
 use crate::wire::uplink::SiteEventKind;
 
 /// How long a renewal is good for while leases can't be written: short, since a crash would forget it, and long enough that
@@ -25,16 +25,20 @@ pub const UNDURABLE_RENEWAL: Duration = Duration::from_secs(600);
 
 impl Engine {
     pub(super) fn serve(&mut self, exchange: &Exchange<'_>) -> Result<Vec<Action>, DropReason> {
-        let (index, reason) = select_subnet(exchange)?;
-        let subnet = exchange.config.subnets().get(index).ok_or(DropReason::UnknownSubnet)?;
+        let (on_link, reason) = select_subnet(exchange)?;
+        let subnet = exchange.config.subnets().get(on_link).ok_or(DropReason::UnknownSubnet)?;
         let (network, origin) = (subnet.network.value, subnet.network.origin);
         exchange.tell(|| Step::Subnet { network, origin, reason });
-        let levels = Levels::of(exchange.config, Some(subnet), exchange.request, &exchange.client);
+        let link = exchange.config.link(on_link);
+        let levels = Levels::on_link(exchange.config, subnet, link, exchange.request, &exchange.client);
         levels.tell(exchange);
-        let place = Place { index, subnet, levels };
-        self.may_answer(exchange, index)?;
+        let mut place = Place { index: on_link, subnet, link, levels };
+        if let Some(index) = subnet_of_its_address(exchange, link) {
+            place.go_to(exchange, index);
+        }
+        self.may_answer(exchange, place.index)?;
         match exchange.request.kind {
-            MessageType::Discover => self.discover(exchange, &place),
+            MessageType::Discover => self.discover(exchange, place),
             MessageType::Request => self.request(exchange, &place),
             MessageType::Decline => self.decline(exchange),
             MessageType::Release => self.release(exchange),
@@ -43,22 +47,21 @@ impl Engine {
         }
     }
 
-    fn discover(&mut self, exchange: &Exchange<'_>, place: &Place<'_>) -> Result<Vec<Action>, DropReason> {
-        let request = exchange.request;
-        let address = match self.choose_address(exchange, place)? {
+    fn discover<'a>(&mut self, exchange: &Exchange<'a>, mut place: Place<'a>) -> Result<Vec<Action>, DropReason> {
+        let address = match self.choose_on_link(exchange, &mut place)? {
             ControlFlow::Continue(address) => address,
             ControlFlow::Break(actions) => return Ok(actions),
         };
-        if request.option(option::RAPID_COMMIT).is_some()
+        if exchange.request.option(option::RAPID_COMMIT).is_some()
             && place.levels.first(|policy| policy.rapid_commit.as_ref()).is_some_and(|(_, rapid_commit)| rapid_commit.value)
         {
-            // RFC 4039: the lease at once, as durable as any other.
-            return self.acknowledge(exchange, place, address);
+            // RFC 4039: the lease at once, as durable as any other. Its address was probed as that of an offer is.
+            return self.acknowledge(exchange, &place, address);
         }
         let times = LeaseTimes::decide(&place.levels, asked_time(exchange));
         tell_times(exchange, &times);
         let boot = self.boot_answer(exchange, &place.levels, false).ok();
-        let reply = promise(MessageType::Offer, exchange, place, address, &times, boot.as_ref());
+        let reply = promise(MessageType::Offer, exchange, &place, address, &times, boot.as_ref());
         let mut offer = outgoing(exchange, &reply, client_destination(exchange, address));
         let is_known = self.tables.get(place.index).is_some_and(|table| table.record_of(&exchange.request.client).is_some());
         if !is_known {
@@ -67,45 +70,15 @@ impl Engine {
         Ok(vec![Action::Send(offer)])
     }
 
-    /// The address for a client that has none, which is held for it from now on (RFC 2131, section 4.3.1); or what is to be done
-    /// while the client waits for one to be probed.
-    fn choose_address(&mut self, exchange: &Exchange<'_>, place: &Place<'_>) -> Result<ControlFlow<Vec<Action>, Ipv4Addr>, DropReason> {
-        let client = &exchange.request.client;
-        let (reserved, wanted) = (place.levels.reserved_address(), exchange.request.address_option(option::REQUESTED_ADDRESS));
-        let table = self.tables.get_mut(place.index).ok_or(DropReason::UnknownSubnet)?;
-        let had = exchange.is_traced().then(|| table.record_of(client).map(|record| record.address)).flatten();
-        let is_new = table.record_of(client).is_none();
-        let address = match table.offer(exchange.now, client, reserved, wanted) {
-            Choice::Address(address) => address,
-            Choice::NeedsProbe(address) => return self.defer(exchange, place.index, WaitsFor::Address(address)).map(ControlFlow::Break),
-            Choice::NoneClear => return self.defer(exchange, place.index, WaitsFor::Any).map(ControlFlow::Break),
-            Choice::NoneFree => return Err(DropReason::NoFreeAddress),
-        };
-        if let Some(reserved) = reserved.filter(|reserved| *reserved != address) {
-            let holder = table.record(reserved).and_then(|record| record.hardware.mac());
-            exchange.tell(|| Step::ReservationTaken { address: reserved, holder });
-        }
-        let reason = || match table.record(address) {
-            _ if reserved == Some(address) => AddressReason::Reserved,
-            _ if had == Some(address) => AddressReason::Held,
-            _ if wanted == Some(address) => AddressReason::Requested,
-            Some(_) => AddressReason::Reclaimed,
-            None => AddressReason::Unused,
-        };
-        exchange.tell(|| Step::Address { address, reason: reason() });
-        if is_new {
-            self.took_from_stock(exchange.now, place.index);
-        }
-        Ok(ControlFlow::Continue(address))
-    }
-
     fn request(&mut self, exchange: &Exchange<'_>, place: &Place<'_>) -> Result<Vec<Action>, DropReason> {
         let request = exchange.request;
         let wanted = request.address_option(option::REQUESTED_ADDRESS);
         match request.address_option(option::SERVER_IDENTIFIER) {
             Some(server) if !is_us(exchange, server) => {
-                if let Some(table) = self.tables.get_mut(place.index) {
-                    table.withdraw_offer(&request.client);
+                for index in place.link {
+                    if let Some(table) = self.tables.get_mut(*index) {
+                        table.withdraw_offer(&request.client);
+                    }
                 }
                 if let Some(address) = wanted {
                     self.follow(exchange, address, LeaseTimes::decide(&place.levels, None).lease);
@@ -122,7 +95,7 @@ impl Engine {
     fn select(&mut self, exchange: &Exchange<'_>, place: &Place<'_>, address: Ipv4Addr) -> Result<Vec<Action>, DropReason> {
         if self.may_have(exchange, place, address) {
             exchange.tell(|| Step::Address { address, reason: AddressReason::Requested });
-            return self.acknowledge(exchange, place, address);
+            return self.acknowledge_probed(exchange, place, address);
         }
         Ok(refuse(exchange, "the address that was asked for is not free for you"))
     }
@@ -138,9 +111,9 @@ impl Engine {
         let reserved = place.levels.reserved_address();
         if (is_its_own || reserved == Some(address)) && self.may_have(exchange, place, address) {
             exchange.tell(|| Step::Address { address, reason: if is_its_own { AddressReason::Held } else { AddressReason::Reserved } });
-            return self.acknowledge(exchange, place, address);
+            return self.acknowledge_probed(exchange, place, address);
         }
-        if is_its_own || reserved.is_some() || table.record_of(client).is_some() {
+        if is_its_own || reserved.is_some() || self.knows(client, place.link) {
             return Ok(refuse(exchange, "the address is no longer yours"));
         }
         self.follow(exchange, address, LeaseTimes::decide(&place.levels, None).lease);
@@ -169,14 +142,32 @@ impl Engine {
         }
     }
 
-    /// Whether the client can be given the address now: its reservation if it has one that is free, else one of the pools.
+    /// Whether the client has or had an address of one of these subnets.
+    fn knows(&self, client: &ClientId, link: &[usize]) -> bool {
+        link.iter().filter_map(|index| self.tables.get(*index)).any(|table| table.record_of(client).is_some())
+    }
+
+    /// Whether the client can be given the address now: its reservation if it has one that is free, else one of the pools that are
+    /// for it.
     fn may_have(&self, exchange: &Exchange<'_>, place: &Place<'_>, address: Ipv4Addr) -> bool {
-        let Some(table) = self.tables.get(place.index) else { return false };
-        let is_free = |address| table.is_free_for(exchange.now, &exchange.request.client, address);
+        let client = &exchange.request.client;
+        let is_free = |address| self.table_at(address).is_some_and(|table| table.is_free_for(exchange.now, client, address));
         match place.levels.reserved_address().filter(|reserved| is_free(*reserved)) {
             Some(reserved) => address == reserved,
-            None => table.is_dynamic(address) && is_free(address),
+            None => {
+                place.levels.may_use_pools() && self.table_at(address).is_some_and(|table| table.is_dynamic(address)) && is_free(address)
+            }
         }
+    }
+
+    /// Promises the address, once a probe has shown that nobody uses it if the client was not offered it and never had it: after its
+    /// offer lapsed, or when it remembers a reservation that it was given elsewhere. A renewal never waits.
+    fn acknowledge_probed(&mut self, exchange: &Exchange<'_>, place: &Place<'_>, address: Ipv4Addr) -> Result<Vec<Action>, DropReason> {
+        let table = self.tables.get(place.index).ok_or(DropReason::UnknownSubnet)?;
+        if !table.needs_probe(exchange.now, &exchange.request.client, address) {
+            return self.acknowledge(exchange, place, address);
+        }
+        self.defer(exchange, place.index, place.levels.waits_for(address))
     }
 
     /// Promises the address. The client hears of it when the record is on the disk.

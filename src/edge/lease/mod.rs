@@ -18,4 +18,4 @@ pub use entry::{EntryError, EntryState, LeaseEntry, Refused, octets_of_text};
 pub use journal::{Journal, JournalError, RecordBatch};
 pub use range::{AddressRange, RangeError};
 pub use record::{HardwareAddress, LeaseRecord, LeaseState, host_name};
-pub use table::{Choice, LeaseTable, OFFER_HOLD, OFFER_LIMIT, Summary};
+pub use table::{Choice, LeaseTable, OFFER_HOLD, Summary};

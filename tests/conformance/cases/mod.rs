@@ -10,6 +10,7 @@ mod probe;
 mod proxy;
 mod relay;
 mod reservation;
+mod shared_network;
 mod states;
 
 use fairlead::failure::Result;
@@ -50,6 +51,7 @@ pub(crate) fn all() -> Vec<Case> {
         options::CASES,
         names::CASES,
         relay::CASES,
+        shared_network::CASES,
         reservation::CASES,
         boot::CASES,
         proxy::CASES,

@@ -1,3 +1,4 @@
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use fairlead_lab::files::write;
 use fairlead_lab::namespace::Namespace;
 use fairlead_lab::process::{Daemon, run};
 
-use crate::site::{LEASE, LONG_VALUE, LONGEST_LEASE, Profile, RESERVED_INSIDE, RESERVED_OUTSIDE, SERVER};
+use crate::site::{LEASE, LONG_VALUE, LONGEST_LEASE, Profile, RESERVED_INSIDE, RESERVED_OUTSIDE, SERVER, SHARED};
 
 /// As in `Dnsmasq version 2.90  Copyright ...`.
 pub(super) fn version() -> Result<String> {
@@ -71,6 +72,15 @@ fn configuration(profile: Profile, directory: &Path) -> String {
     }
     for second in 11..15 {
         lines.push(format!("dhcp-range=10.{second}.0.100,10.{second}.0.101,255.255.255.0,{LEASE}"));
+    }
+    for (_, networks) in SHARED {
+        for (network, prefix) in networks {
+            let ([a, b, c, _], mask) = (network.octets(), Ipv4Addr::from(u32::MAX << (32 - prefix)));
+            lines.push(format!("dhcp-range={a}.{b}.{c}.100,{a}.{b}.{c}.101,{mask},{LEASE}"));
+        }
+        // For what comes by the relay of the first.
+        let [relay, other] = networks.map(|(network, _)| Ipv4Addr::from(u32::from(network) + 1));
+        lines.push(format!("shared-network={relay},{other}"));
     }
     for (mac, address) in [RESERVED_OUTSIDE, RESERVED_INSIDE] {
         lines.push(format!("dhcp-host={mac},{address}"));

@@ -9,7 +9,7 @@ use fairlead_lab::joined_box;
 use fairlead_lab::namespace::Namespace;
 use fairlead_lab::process::{Daemon, run};
 
-use crate::site::{LEASE, LEAST_LEASE, LONG_VALUE, LONGEST_LEASE, Profile, RESERVED_INSIDE, RESERVED_OUTSIDE, SERVER};
+use crate::site::{LEASE, LEAST_LEASE, LONG_VALUE, LONGEST_LEASE, Profile, RESERVED_INSIDE, RESERVED_OUTSIDE, SERVER, SHARED};
 
 fn programs() -> Programs {
     Programs { edge: env!("CARGO_BIN_EXE_fairlead-edge").into(), cloud: env!("CARGO_BIN_EXE_fairlead-cloud").into() }
@@ -75,6 +75,14 @@ fn configuration(profile: Profile) -> String {
     }
     for second in 11..15 {
         relayed.push_str(&format!("[[subnet]]\nnetwork = \"10.{second}.0.0/24\"\npools = [\"10.{second}.0.100-10.{second}.0.101\"]\n"));
+    }
+    for (name, networks) in SHARED {
+        for (network, prefix) in networks {
+            let [a, b, c, _] = network.octets();
+            relayed.push_str(&format!(
+                "[[subnet]]\nnetwork = \"{network}/{prefix}\"\nshared_network = \"{name}\"\npools = [\"{a}.{b}.{c}.100-{a}.{b}.{c}.101\"]\n"
+            ));
+        }
     }
     format!("{interface}{dhcp}{subnet}{relayed}{classes}")
 }

@@ -8,7 +8,7 @@ use fairlead_lab::namespace::Namespace;
 use fairlead_lab::process::{Daemon, run};
 use serde_json::{Value, json};
 
-use crate::site::{LEASE, LEAST_LEASE, LONG_VALUE, LONGEST_LEASE, Profile, RESERVED_INSIDE, RESERVED_OUTSIDE, SERVER};
+use crate::site::{LEASE, LEAST_LEASE, LONG_VALUE, LONGEST_LEASE, Profile, RESERVED_INSIDE, RESERVED_OUTSIDE, SERVER, SHARED};
 
 pub(super) fn version() -> Result<String> {
     Ok(run(Command::new("kea-dhcp4").arg("-v"))?.trim().to_owned())
@@ -59,6 +59,14 @@ fn configuration(profile: Profile, directory: &Path) -> Value {
     for second in 11..15 {
         subnets.push(subnet(second, &format!("10.{second}.0.0/24"), &format!("10.{second}.0.100 - 10.{second}.0.101")));
     }
+    let mut shared = Vec::new();
+    for (id, (name, networks)) in (100_u32..).step_by(10).zip(SHARED) {
+        let members = (id..).zip(networks).map(|(id, (network, prefix))| {
+            let [a, b, c, _] = network.octets();
+            subnet(id, &format!("{network}/{prefix}"), &format!("{a}.{b}.{c}.100 - {a}.{b}.{c}.101"))
+        });
+        shared.push(json!({"name": name, "subnet4": members.collect::<Vec<_>>()}));
+    }
     let mut dhcp = json!({
         "interfaces-config": {"interfaces": ["lan0"], "re-detect": false},
         "lease-database": {"type": "memfile", "persist": true, "name": directory.join("kea.leases"), "lfc-interval": 0},
@@ -73,6 +81,7 @@ fn configuration(profile: Profile, directory: &Path) -> Value {
         "option-data": [{"name": "domain-name", "data": "site.example"}],
         "client-classes": classes,
         "subnet4": subnets,
+        "shared-networks": shared,
         "loggers": [{"name": "kea-dhcp4", "output_options": [{"output": "stdout"}], "severity": "INFO"}],
     });
     if profile == Profile::Policy {

@@ -151,6 +151,10 @@ fn line(step: &Step) -> Line {
             plain("request", value, about.join(", "), None)
         }
         Step::Subnet { network, origin, reason } => plain("subnet", network.to_string(), subnet_reason(*reason), origin.line()),
+        Step::SharedNetwork { name, network, origin } => {
+            plain("subnet", network.to_string(), format!("shared network `{name}`"), origin.line())
+        }
+        Step::PassedOver { network, reason } => plain("passed over", network.to_string(), reason.to_string(), None),
         Step::Reservation { key, address, origin } => plain("reservation", address.to_string(), format!("for {key}"), origin.line()),
         Step::Class { name, origin } => plain("class", name.clone(), String::new(), origin.line()),
         Step::Address { address, reason } => plain("address", address.to_string(), address_reason(*reason).to_owned(), None),

@@ -180,6 +180,11 @@ impl Statements {
         self.say_list("pools", &subnet.pools, line);
         self.say_list("exclude", &subnet.excluded, line);
         self.say_list("relays", &subnet.relays, line);
+        if let Some(name) = &subnet.shared_network {
+            self.say("shared_network", name.value.clone(), name.origin.line());
+        }
+        let classes: Vec<&str> = subnet.classes.iter().map(|class| class.value.as_str()).collect();
+        self.say_list("classes", &classes, subnet.classes.first().and_then(|class| class.origin.line()));
         self.say("conflict_probe", subnet.conflict_probe.to_string(), line);
         self.policy(&subnet.policy);
         for reservation in subnet.reservations() {

@@ -40,6 +40,8 @@ pub struct DhcpConfig {
     conflict_probe_line: Option<u32>,
     classes: Vec<Class>,
     subnets: Vec<Subnet>,
+    /// For each subnet the places of those on its link, itself among them.
+    links: Vec<Vec<usize>>,
     boot_files: GeneralBootFiles,
     warnings: Vec<Warning>,
 }
@@ -96,6 +98,10 @@ pub struct Subnet {
     pub excluded: Vec<AddressRange>,
     /// Relays that ask for clients of this subnet although their address is not in it.
     pub relays: Vec<Ipv4Network>,
+    /// The name by which it shares its link with other subnets.
+    pub shared_network: Option<Sourced<String>>,
+    /// The classes for which the pools are; for all machines when there are none.
+    pub classes: Vec<Sourced<String>>,
     /// Whether an address is probed before a new client is given it.
     pub conflict_probe: bool,
     /// What is said of its machines.
@@ -110,6 +116,13 @@ impl Subnet {
     #[must_use]
     pub fn reservations(&self) -> &[Reservation] {
         &self.reservations
+    }
+
+    /// Whether clients of the two are on one link: they are one subnet, or share a network.
+    #[must_use]
+    pub fn is_on_link_of(&self, other: &Self) -> bool {
+        let shares = self.shared_network.as_ref().zip(other.shared_network.as_ref()).is_some_and(|(own, other)| own.value == other.value);
+        shares || self.network.value == other.network.value
     }
 
     /// The reservation of the machine that is known by this.
@@ -136,6 +149,13 @@ impl DhcpConfig {
     #[must_use]
     pub fn subnets(&self) -> &[Subnet] {
         &self.subnets
+    }
+
+    /// The subnets on the link of the one in this place, itself among them, by their places: more than one when it has a
+    /// `shared_network`.
+    #[must_use]
+    pub fn link(&self, place: usize) -> &[usize] {
+        self.links.get(place).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// What is the same for the whole box.

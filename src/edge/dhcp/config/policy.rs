@@ -79,7 +79,8 @@ pub struct Policy {
 /// `[dhcp.limits]`: what a box does at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Offers of one subnet that wait for their REQUEST; beyond them the oldest one to a machine without a lease is given up.
+    /// Offers to machines without a lease that wait for their REQUEST, in all subnets; beyond them the oldest one of the subnet with the
+    /// most is given up.
     pub offers: usize,
     /// Datagrams of one client (by hardware address) in ten seconds; those beyond are dropped.
     pub client_rate: u32,

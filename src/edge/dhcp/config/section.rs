@@ -135,7 +135,7 @@ pub struct DhcpSection {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LimitsSection {
-    /// Offers of one subnet that wait for their REQUEST.
+    /// Offers to machines without a lease that wait for their REQUEST, in all subnets.
     pub offers: Option<Spanned<i64>>,
     /// Datagrams of one client in ten seconds.
     pub client_rate: Option<Spanned<i64>>,
@@ -189,6 +189,10 @@ pub struct SubnetSection {
     pub ntp: Vec<Spanned<Ipv4Addr>>,
     /// The clients' domain (option 15).
     pub domain: Option<Spanned<String>>,
+    /// The name by which it shares its link with other subnets: a client there is given an address of the first one that has room.
+    pub shared_network: Option<Spanned<String>>,
+    /// The classes for which the pools are, by name; for all machines when it is not there.
+    pub classes: Option<SpannedList<String>>,
     /// Whether an address is probed before a new client is given it.
     pub conflict_probe: Option<Spanned<bool>>,
     /// `[[subnet.reservation]]`: addresses kept for one machine each.

@@ -17,6 +17,8 @@ const SHORT_LEASE: u32 = 5 * 60;
 const LONG_LEASE: u32 = 7 * 86_400;
 /// A machine takes up to two addresses while it boots: its firmware and its system often have different identifiers.
 const SMALL_POOL: u64 = 8;
+/// MIN_V6ONLY_WAIT in seconds (RFC 8925, section 3.4).
+const LEAST_IPV6_ONLY_WAIT: u32 = 300;
 /// RFC 3397.
 const DOMAIN_SEARCH: u8 = 119;
 /// RFC 3442.
@@ -44,6 +46,7 @@ pub(super) fn find(source: &Source, config: &DhcpConfig) -> Vec<Warning> {
         }
     }
     relays(config, &mut found);
+    shared_networks(config, &mut found);
     for class in &config.classes {
         level(config, &class.policy, &mut found);
     }
@@ -121,6 +124,12 @@ fn level(config: &DhcpConfig, policy: &Policy, found: &mut Findings) {
     {
         let hint = "1500 is usual; IPv6 needs 1280";
         found.at(mtu.origin, "an `interface-mtu` of less than 1280 makes every transfer slow, and IPv6 impossible", hint);
+    }
+    if let Some(wait) = policy.options.find(option::IPV6_ONLY_PREFERRED)
+        && wait.octets.first_chunk().is_some_and(|octets| u32::from_be_bytes(*octets) < LEAST_IPV6_ONLY_WAIT)
+    {
+        let hint = "RFC 8925 has clients take 5 minutes for anything less: write \"5m\" or more";
+        found.at(wait.origin, "an `ipv6-only-preferred` of less than 5 minutes is none that clients keep to", hint);
     }
     for (arch, file) in &policy.boot_files {
         if let Some(name) = &file.value {
@@ -257,14 +266,17 @@ fn said_already(config: &DhcpConfig, subnet: &Subnet, found: &mut Findings) {
 fn relays(config: &DhcpConfig, found: &mut Findings) {
     for (place, subnet) in config.subnets.iter().enumerate() {
         for relay in &subnet.relays {
-            let earlier = config.subnets.iter().take(place).find(|other| other.relays.iter().any(|known| known.overlaps(*relay)));
-            let inside = config.subnets.iter().find(|other| other.network.value.overlaps(*relay));
+            // Subnets of one link may well have one relay.
+            let is_elsewhere = |other: &&Subnet| other.network.value == subnet.network.value || !other.is_on_link_of(subnet);
+            let before = config.subnets.iter().take(place).filter(is_elsewhere);
+            let earlier = before.into_iter().find(|other| other.relays.iter().any(|known| known.overlaps(*relay)));
+            let inside = config.subnets.iter().filter(is_elsewhere).find(|other| other.network.value.overlaps(*relay));
             let (network, origin) = (subnet.network.value, subnet.network.origin);
             if let Some(other) = earlier {
                 found.at(
                     origin,
                     format!("relay {relay} of subnet {network} is one of subnet {}, too", other.network.value),
-                    "the subnet that comes first in the file is served; relays that serve several send link selection (RFC 3527)",
+                    "the subnet that comes first in the file is served: give the two one `shared_network` if they are on one link; a relay of several links sends link selection (RFC 3527)",
                 );
             } else if let Some(other) = inside {
                 let whose = if other.network.value == network {
@@ -279,12 +291,46 @@ fn relays(config: &DhcpConfig, found: &mut Findings) {
     }
 }
 
+/// Whether the pools of a subnet are for the class.
+fn names_it(config: &DhcpConfig, class: &str) -> bool {
+    config.subnets.iter().flat_map(|subnet| &subnet.classes).any(|name| name.value == class)
+}
+
+/// A link that has one subnet only, and pools that are for some and are not there.
+fn shared_networks(config: &DhcpConfig, found: &mut Findings) {
+    for subnet in &config.subnets {
+        let alone = || config.subnets.iter().filter(|other| other.is_on_link_of(subnet)).count() < 2;
+        if let Some(name) = subnet.shared_network.as_ref().filter(|_| alone()) {
+            found.at(
+                name.origin,
+                format!("no other subnet has `shared_network = \"{}\"`", name.value),
+                "give all subnets of the link this name, or remove it",
+            );
+        }
+        if let Some(class) = subnet.classes.first().filter(|_| subnet.pools.is_empty()) {
+            found.at(
+                class.origin,
+                format!("`classes` says for whom the pools of subnet {} are, and it has none", subnet.network.value),
+                "a reservation is its machine's whatever its class: remove `classes`, or add `pools`",
+            );
+        }
+    }
+}
+
 fn shadowed_classes(config: &DhcpConfig, found: &mut Findings) {
     for (place, class) in config.classes.iter().enumerate() {
         let says = says(class);
         let (name, origin) = (&class.name.value, class.name.origin);
+        if names_it(config, name) {
+            // What it says besides may well be said by another one.
+            continue;
+        }
         if says.is_empty() {
-            found.at(origin, format!("class `{name}` says nothing of its machines"), "give it a setting, or remove it");
+            found.at(
+                origin,
+                format!("class `{name}` says nothing of its machines"),
+                "give it a setting, name it in `classes` of a subnet, or remove it",
+            );
             continue;
         }
         let earlier = config.classes.iter().take(place);

@@ -1,4 +1,4 @@
-//! DISCOVERs that wait for a probe.
+//! Requests that wait for a probe.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::Ipv4Addr;
@@ -9,16 +9,27 @@ use crate::edge::dhcp::action::{Fresh, Ingress};
 use crate::edge::lease::ClientId;
 use crate::wire::MacAddr;
 
-/// What a DISCOVER waits for.
+/// What a request waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::edge::dhcp) enum WaitsFor {
     /// Any address of the subnet, since none is known to be free.
     Any,
-    /// This address: the client's reservation, or what it asks for.
+    /// This address, which it asks for.
     Address(Ipv4Addr),
+    /// This address, which is reserved for its client.
+    Reservation(Ipv4Addr),
 }
 
-/// A DISCOVER that waits.
+impl WaitsFor {
+    const fn address(self) -> Option<Ipv4Addr> {
+        match self {
+            Self::Any => None,
+            Self::Address(address) | Self::Reservation(address) => Some(address),
+        }
+    }
+}
+
+/// A DISCOVER, or a REQUEST of an address that its client was never given, that waits.
 #[derive(Debug)]
 pub(in crate::edge::dhcp) struct Deferred {
     pub(in crate::edge::dhcp) client: ClientId,
@@ -38,9 +49,11 @@ const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// All machines of a large site that come on together, at some 400 octets each.
 const MOST_FOR_ANY: usize = 16_384;
-/// Apart, so that a flood of unknown clients keeps no reservation waiting.
-const MOST_FOR_ONE: usize = 2048;
-/// What a DISCOVER has at most in good faith; more is not kept.
+/// Apart, so that a flood of unknown clients, each with a wish, does not send as many probes.
+const MOST_FOR_A_WISH: usize = 2048;
+/// Apart, so that it keeps no reservation waiting.
+const MOST_FOR_RESERVATIONS: usize = 2048;
+/// What a request has at most in good faith; more is not kept.
 const LONGEST: usize = 1500;
 
 /// The line of those that wait, each client once.
@@ -52,11 +65,12 @@ pub(super) struct Line {
     for_any: HashMap<usize, VecDeque<u64>>,
     for_one: HashMap<Ipv4Addr, Vec<u64>>,
     any: usize,
+    wishes: usize,
     next: u64,
 }
 
 impl Line {
-    /// Takes a DISCOVER. One that the same client sent before is replaced, and keeps its age. Returns `false` when there is no
+    /// Takes a request. One that the same client sent before is replaced, and keeps its age. Returns `false` when there is no
     /// room.
     pub(super) fn push(&mut self, mut deferred: Deferred) -> bool {
         if let Some(before) = self.by_client.get(&deferred.client).copied().and_then(|number| self.take(number)) {
@@ -64,15 +78,17 @@ impl Line {
         }
         let (waiting, most) = match deferred.waits_for {
             WaitsFor::Any => (self.any, MOST_FOR_ANY),
-            WaitsFor::Address(_) => (self.all.len().saturating_sub(self.any), MOST_FOR_ONE),
+            WaitsFor::Address(_) => (self.wishes, MOST_FOR_A_WISH),
+            WaitsFor::Reservation(_) => (self.all.len().saturating_sub(self.any).saturating_sub(self.wishes), MOST_FOR_RESERVATIONS),
         };
         if waiting >= most || deferred.datagram.len() > LONGEST {
             return false;
         }
         let number = self.next;
         self.next = number.wrapping_add(1);
-        match deferred.waits_for {
-            WaitsFor::Any => {
+        self.wishes = self.wishes.saturating_add(usize::from(matches!(deferred.waits_for, WaitsFor::Address(_))));
+        match deferred.waits_for.address() {
+            None => {
                 self.any = self.any.saturating_add(1);
                 let line = self.for_any.entry(deferred.place).or_default();
                 // Clients that ask again leave their old places behind.
@@ -82,7 +98,7 @@ impl Line {
                 }
                 line.push_back(number);
             }
-            WaitsFor::Address(address) => self.for_one.entry(address).or_default().push(number),
+            Some(address) => self.for_one.entry(address).or_default().push(number),
         }
         self.by_client.insert(deferred.client.clone(), number);
         self.all.insert(number, deferred);
@@ -131,9 +147,10 @@ impl Line {
     fn take(&mut self, number: u64) -> Option<Deferred> {
         let deferred = self.all.remove(&number)?;
         self.by_client.remove(&deferred.client);
-        match deferred.waits_for {
-            WaitsFor::Any => self.any = self.any.saturating_sub(1),
-            WaitsFor::Address(address) => {
+        self.wishes = self.wishes.saturating_sub(usize::from(matches!(deferred.waits_for, WaitsFor::Address(_))));
+        match deferred.waits_for.address() {
+            None => self.any = self.any.saturating_sub(1),
+            Some(address) => {
                 if let Some(numbers) = self.for_one.get_mut(&address) {
                     numbers.retain(|found| *found != number);
                     if numbers.is_empty() {

@@ -42,6 +42,10 @@ const REFILL_AT_MOST: Duration = Duration::from_millis(20);
 const BEGUN_AT_ONCE: usize = 8192;
 /// How many that waited are dealt with before others have their turn.
 const RESUMED_AT_ONCE: usize = 256;
+/// While so many have yet to be dealt with, nobody else begins to wait: what a storm's round of probes sets free at once.
+const MOST_READY: usize = 16_384;
+/// While so many probes run, none begins for a client that has a wish: whoever invents clients must not have the box shout for each.
+const MOST_PROBES: usize = 16_384;
 /// A clock that goes back by more than this was set.
 const CLOCK_WAS_SET: Duration = Duration::from_secs(2);
 
@@ -110,7 +114,7 @@ impl Engine {
         self.conflicts.refill_at = kinds.iter().any(Option::is_some).then_some(Timestamp::default());
     }
 
-    /// Keeps a DISCOVER until a probe has ended; what is returned is to be done at once.
+    /// Keeps a request until a probe has ended; what is returned is to be done at once.
     pub(super) fn defer(&mut self, exchange: &Exchange<'_>, place: usize, waits_for: WaitsFor) -> Result<Vec<Action>, DropReason> {
         let now = exchange.now;
         let deferred = Deferred {
@@ -123,11 +127,11 @@ impl Engine {
             fresh: exchange.fresh,
             since: now,
         };
-        if !self.conflicts.line.push(deferred) {
+        if self.conflicts.ready.len() >= MOST_READY || !self.conflicts.line.push(deferred) {
             return Err(DropReason::NotProbed);
         }
         match waits_for {
-            WaitsFor::Address(address) => Ok(self.begin_probe(now, place, address).into_iter().collect()),
+            WaitsFor::Address(address) | WaitsFor::Reservation(address) => Ok(self.begin_probe(now, place, address).into_iter().collect()),
             WaitsFor::Any => {
                 if let Some(stock) = self.conflicts.stocks.get_mut(place) {
                     stock.demand.ran_dry(now);
@@ -165,7 +169,7 @@ impl Engine {
             }
         }
         while let Some(overdue) = self.conflicts.line.pop_overdue(now) {
-            tracing::debug!(client = %overdue.client, "a DISCOVER has waited too long for a probe");
+            tracing::debug!(client = %overdue.client, "a request has waited too long for a probe");
             actions.push(Action::Drop(DropReason::NotProbed));
         }
         if self.conflicts.refill_at.is_some_and(|at| at <= now) {
@@ -283,7 +287,7 @@ impl Engine {
     }
 
     fn begin_probe(&mut self, now: Timestamp, place: usize, address: Ipv4Addr) -> Option<Action> {
-        let kind = self.conflicts.stocks.get(place)?.by?;
+        let kind = self.conflicts.stocks.get(place).filter(|_| self.conflicts.probes.running() < MOST_PROBES)?.by?;
         self.conflicts.probes.begin(now, place, Probe { address, kind }).map(Action::Probe)
     }
 
@@ -325,9 +329,13 @@ fn owner(key: &ReservationKey) -> String {
     }
 }
 
-/// The interface in server mode that the subnet is on.
+/// The interface in server mode that the subnet is on, or another one of its link.
 fn on_link(config: &DhcpConfig, subnet: &Subnet) -> Option<InterfaceId> {
-    let is_on = |interface: &super::config::Interface| interface.mode == Mode::Server && subnet.network.value.contains(interface.address);
+    let holds = |address: Ipv4Addr| {
+        let mut link = config.subnets().iter().filter(|other| other.is_on_link_of(subnet));
+        link.any(|other| other.network.value.contains(address))
+    };
+    let is_on = |interface: &super::config::Interface| interface.mode == Mode::Server && holds(interface.address);
     config.interfaces().iter().position(is_on).map(InterfaceId)
 }
 

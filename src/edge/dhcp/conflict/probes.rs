@@ -97,6 +97,11 @@ impl Probes {
         Some(running.place)
     }
 
+    /// How many are under way.
+    pub(super) fn running(&self) -> usize {
+        self.running.len()
+    }
+
     pub(super) fn next(&self) -> Option<Timestamp> {
         self.due.first().map(|(due, _)| *due)
     }

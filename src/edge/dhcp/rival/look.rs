@@ -40,9 +40,19 @@ pub(super) fn looker(client_identifier: &[u8]) -> Option<MacAddr> {
     client_identifier.strip_prefix(MARKER).and_then(|mac| mac.try_into().ok()).map(MacAddr)
 }
 
-/// The server that says so, when these octets are an answer by which a DHCP server gives or refuses an address. What a proxyDHCP
-/// says is none: it gives no address.
-pub(super) fn server_of(octets: &[u8], source: SocketAddrV4) -> Option<Ipv4Addr> {
+/// What a DHCP server said by which it gives or refuses an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Said {
+    /// The server's identifier.
+    pub(super) server: Ipv4Addr,
+    /// The transaction that it answers.
+    pub(super) xid: u32,
+    /// The hardware address that it answers to, when it is an Ethernet one.
+    pub(super) to: Option<MacAddr>,
+}
+
+/// What a server says by these octets, when they give or refuse an address. What a proxyDHCP says is nothing: it gives no address.
+pub(super) fn said(octets: &[u8], source: SocketAddrV4) -> Option<Said> {
     let (fixed, mut options) = octets.split_first_chunk::<240>()?;
     if fixed.first() != Some(&BOOTREPLY) || fixed.get(236..) != Some(COOKIE.as_slice()) {
         return None;
@@ -63,7 +73,9 @@ pub(super) fn server_of(octets: &[u8], source: SocketAddrV4) -> Option<Ipv4Addr>
         _ => false,
     };
     let server = server.filter(|server| !server.is_unspecified()).unwrap_or(*source.ip());
-    (is_server && !server.is_unspecified()).then_some(server)
+    let xid = u32::from_be_bytes(*fixed.get(4..)?.first_chunk()?);
+    let to = (fixed.get(2) == Some(&6)).then(|| fixed.get(28..)?.first_chunk().copied().map(MacAddr)).flatten();
+    (is_server && !server.is_unspecified()).then_some(Said { server, xid, to })
 }
 
 #[cfg(test)]
@@ -102,6 +114,10 @@ mod tests {
     fn a_server_is_known_by_what_it_gives_and_a_proxy_is_none() {
         let source = "192.0.2.9:67".parse().unwrap();
         let (given, id) = ([192, 0, 2, 50], [192, 0, 2, 8]);
+        let server_of = |octets: &[u8], source| said(octets, source).map(|said| said.server);
+        let answer =
+            [&[2, 1, 6, 0, 0, 0, 0, 7], &reply(2, given, Some(id))[8..28], MAC.0.as_slice(), &reply(2, given, Some(id))[34..]].concat();
+        assert_eq!(said(&answer, source), Some(Said { server: Ipv4Addr::from(id), xid: 7, to: Some(MAC) }));
         assert_eq!(server_of(&reply(2, given, Some(id)), source), Some(Ipv4Addr::from(id)));
         assert_eq!(server_of(&reply(5, given, None), source), Some(*source.ip()));
         assert_eq!(server_of(&reply(6, [0; 4], Some(id)), source), Some(Ipv4Addr::from(id)));

@@ -1,7 +1,8 @@
 //! Other DHCP servers on a segment: two that know nothing of each other give the same address to two machines.
 //!
-//! The engine asks for offers as a client would, and listens to what clients say to others. In server mode it promises nothing new
-//! where it hears another server, unless the interface is `authoritative`; what it has promised it keeps.
+//! The engine asks for offers as a client would. In server mode it promises nothing new where another server answers that, unless the
+//! interface is `authoritative`; what it has promised it keeps. What clients and servers say to each other is no more than a cause to
+//! ask at once: anybody could have made it up.
 
 mod look;
 mod watch;
@@ -32,7 +33,12 @@ pub(super) struct Rivals {
     /// What is said once: that a proxy has no server beside it, and which interfaces share a segment.
     told_alone: BTreeSet<usize>,
     told_shared: BTreeSet<(usize, usize)>,
+    /// By interface, the servers that others spoke of and that do not answer.
+    told_unheard: BTreeSet<(usize, Ipv4Addr)>,
 }
+
+/// So many servers that do not answer are told of; more of them are made up.
+const MOST_TOLD: usize = 16;
 
 impl Engine {
     /// The interface is Ethernet with this address of ours, and what servers send to clients can be heard there: other servers are
@@ -72,7 +78,10 @@ impl Engine {
                     let payload = look::discover(watch.mac, xid);
                     actions.push(Action::LookForServers { interface: InterfaceId(place), payload });
                 }
-                Some(Step::Ended { first, gone }) => self.look_ended(now, place, first, &gone),
+                Some(Step::Ended { first, gone, unheard }) => {
+                    self.look_ended(now, place, first, &gone, &unheard);
+                    self.tell_unheard(place, unheard);
+                }
                 None => {}
             }
         }
@@ -87,21 +96,19 @@ impl Engine {
         self.rivals.watches.values().map(Watch::next).min()
     }
 
-    /// A server's message to a client was heard.
-    pub(super) fn server_spoke(
-        &mut self,
-        now: Timestamp,
-        interface: InterfaceId,
-        octets: &[u8],
-        source: SocketAddrV4,
-        mac: Option<MacAddr>,
-    ) {
-        if let Some(server) = look::server_of(octets, source) {
-            self.server_is_there(now, interface, server, mac);
+    /// A server's message to a client, or to us, was heard.
+    pub(super) fn server_spoke(&mut self, now: Timestamp, interface: InterfaceId, octets: &[u8], source: SocketAddrV4, mac: MacAddr) {
+        let Some(said) = look::said(octets, source) else { return };
+        let answers_us = self.rivals.watches.get(&interface.0).is_some_and(|watch| watch.asked(said.xid, said.to));
+        if answers_us {
+            self.server_is_there(now, interface, said.server, mac);
+        } else {
+            self.hear_of_server(now, interface, said.server);
         }
     }
 
-    /// A client's message on a segment that is watched: is it a look of our own that came back, or does it name another server?
+    /// A client's message on a segment that is watched: is it a look of our own that came back, or does it name another server, which is
+    /// looked for then?
     /// Relayed ones come from elsewhere.
     pub(super) fn client_spoke(&mut self, now: Timestamp, interface: InterfaceId, request: &Request<'_>) -> Result<(), DropReason> {
         let looker = request.option(option::CLIENT_IDENTIFIER).and_then(look::looker);
@@ -117,11 +124,38 @@ impl Engine {
         if request.kind == MessageType::Request
             && !request.is_relayed()
             && let Some(server) = request.address_option(option::SERVER_IDENTIFIER)
-            && self.rivals.watches.contains_key(&interface.0)
         {
-            self.server_is_there(now, interface, server, None);
+            self.hear_of_server(now, interface, server);
         }
         Ok(())
+    }
+
+    /// A server is looked for at once that others spoke of.
+    fn hear_of_server(&mut self, now: Timestamp, interface: InterfaceId, server: Ipv4Addr) {
+        match self.config.interfaces().iter().position(|interface| interface.address == server) {
+            Some(ours) if ours != interface.0 && self.rivals.watches.contains_key(&interface.0) => self.share_a_segment(ours, interface.0),
+            Some(_) => {}
+            None => {
+                if let Some(watch) = self.rivals.watches.get_mut(&interface.0) {
+                    watch.hear_of(now, server);
+                }
+            }
+        }
+    }
+
+    /// Says once of each server that it does not answer: it serves machines that it knows and no others, or somebody made it up.
+    fn tell_unheard(&mut self, place: usize, unheard: Vec<Ipv4Addr>) {
+        let config = Arc::clone(&self.config);
+        let Some(here) = config.interfaces().get(place).filter(|here| here.mode == Mode::Server) else { return };
+        for server in unheard {
+            if self.rivals.told_unheard.len() < MOST_TOLD && self.rivals.told_unheard.insert((place, server)) {
+                tracing::warn!(
+                    interface = here.name, %server,
+                    hint = "if there is such a server, see to it that it and this box serve different machines; if there is none, somebody on the segment forges messages",
+                    "a machine's message names another DHCP server, which does not answer this box; addresses are given out all the same"
+                );
+            }
+        }
     }
 
     /// Whether the exchange may be answered by the server of its interface: not while it does not know yet whether it is alone, nor
@@ -152,12 +186,10 @@ impl Engine {
         }
     }
 
-    fn server_is_there(&mut self, now: Timestamp, interface: InterfaceId, server: Ipv4Addr, mac: Option<MacAddr>) {
+    fn server_is_there(&mut self, now: Timestamp, interface: InterfaceId, server: Ipv4Addr, mac: MacAddr) {
         let config = Arc::clone(&self.config);
-        if let Some(ours) = config.interfaces().iter().position(|interface| interface.address == server) {
-            if ours != interface.0 {
-                self.share_a_segment(ours, interface.0);
-            }
+        if config.interfaces().iter().any(|interface| interface.address == server) {
+            self.hear_of_server(now, interface, server);
             return;
         }
         let Some(here) = config.interfaces().get(interface.0) else { return };
@@ -169,14 +201,14 @@ impl Engine {
             Mode::Server => {
                 warn_of(here, &rival);
                 let what = SiteEventKind::OtherServer { interface: here.name.clone(), server, silent: !here.authoritative };
-                self.rivals.reports.push(SiteEvent { at: now, boot: None, mac: rival.mac, what });
+                self.rivals.reports.push(SiteEvent { at: now, boot: None, mac: Some(rival.mac), what });
             }
             Mode::Proxy if was_alone => tracing::info!(interface = here.name, %server, "the DHCP server beside this proxy is there"),
             Mode::Proxy | Mode::Observe => {}
         }
     }
 
-    fn look_ended(&mut self, now: Timestamp, place: usize, first: bool, gone: &[Rival]) {
+    fn look_ended(&mut self, now: Timestamp, place: usize, first: bool, gone: &[Rival], unheard: &[Ipv4Addr]) {
         let config = Arc::clone(&self.config);
         let Some(here) = config.interfaces().get(place) else { return };
         let alone = self.rivals.watches.get(&place).is_some_and(|watch| watch.rivals().is_empty());
@@ -192,10 +224,11 @@ impl Engine {
                         tracing::info!(interface = here.name, server = %rival.server, "another DHCP server is gone");
                     }
                     let what = SiteEventKind::OtherServerGone { interface: here.name.clone(), server: rival.server };
-                    self.rivals.reports.push(SiteEvent { at: now, boot: None, mac: rival.mac, what });
+                    self.rivals.reports.push(SiteEvent { at: now, boot: None, mac: Some(rival.mac), what });
                 }
             }
-            Mode::Proxy if alone && self.rivals.told_alone.insert(place) => tracing::warn!(
+            // A server that answers known machines only does not answer us, and is there for them.
+            Mode::Proxy if alone && unheard.is_empty() && self.rivals.told_alone.insert(place) => tracing::warn!(
                 interface = here.name,
                 hint = "a proxy only adds the boot file; start the site's DHCP server, or set `mode = \"server\"` in `[[interface]]`",
                 "no DHCP server answers here, so machines get no address"
@@ -220,17 +253,17 @@ impl Engine {
 }
 
 fn warn_of(here: &Interface, rival: &Rival) {
-    let mac = rival.mac.map_or_else(|| "not known".to_owned(), |mac| mac.to_string());
+    let mac = rival.mac;
     if here.authoritative {
         tracing::warn!(
-            interface = here.name, server = %rival.server, mac,
+            interface = here.name, server = %rival.server, %mac,
             hint = "turn one of the two off, or see to it that their pools have no address in common",
             "another DHCP server answers on this segment; the interface is authoritative, so addresses are given out all the same"
         );
         return;
     }
     tracing::error!(
-        interface = here.name, server = %rival.server, mac,
+        interface = here.name, server = %rival.server, %mac,
         hint = "turn one of the two off, or set `mode = \"proxy\"` in `[[interface]]` to give boot files beside the other one, or `authoritative = true` to give out addresses all the same",
         "another DHCP server answers on this segment: no address is given out here until it is gone; leases that were given are kept"
     );

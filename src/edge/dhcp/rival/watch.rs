@@ -13,15 +13,22 @@ const BETWEEN_ASKS: Duration = Duration::from_secs(1);
 /// first one comes in this time.
 const AFTER_THE_LAST: Duration = Duration::from_millis(1800);
 
-/// Between the looks; while another server was heard more often, since nobody is served while both are silent.
+/// Between the looks. While another server is there they follow close on each other, since nobody is served from the moment when it
+/// is gone: three looks of 3.8 seconds and the one in which it was heard, with their pauses, are 30 seconds at most.
+/// That is one DISCOVER in two seconds for the other server, as of a client that waits.
 const PAUSE: Duration = Duration::from_secs(50);
-const SHORT_PAUSE: Duration = Duration::from_secs(10);
+const SHORT_PAUSE: Duration = Duration::from_secs(2);
 /// Up to so much is added, so that boxes that were switched on together do not look together: neither would hear the other.
 const JITTER_MILLISECONDS: u64 = 20_000;
-const SHORT_JITTER_MILLISECONDS: u64 = 5000;
+const SHORT_JITTER_MILLISECONDS: u64 = 1500;
 
-/// A server that was not heard for so many looks is gone.
+/// A server that did not answer so many looks is gone. In each of them three DISCOVERs were lost, or their answers.
 const GONE_AFTER: u32 = 3;
+
+/// A look that somebody gives cause for begins within this: boxes that hear the same must not look at the same moment.
+const CAUSED_WITHIN_MILLISECONDS: u64 = 1000;
+/// And no sooner than this after the one before, so that whoever makes causes up makes no more than one DISCOVER in three seconds.
+const CAUSED_AFTER: Duration = Duration::from_secs(5);
 
 /// So many servers are kept in mind. More of them need no other remedy.
 const MOST: usize = 8;
@@ -34,8 +41,15 @@ pub(super) struct Watch {
     random: u64,
     asks_left: u32,
     due: Timestamp,
+    /// When the last look ended.
+    ended: Timestamp,
     first_look: bool,
+    /// The transactions of the last look.
+    asked: Vec<u32>,
     rivals: Vec<Rival>,
+    /// Servers that others spoke of, which the next look is to find, and those that this one is to.
+    spoken_of: Vec<Ipv4Addr>,
+    looked_for: Vec<Ipv4Addr>,
 }
 
 /// Another server.
@@ -43,8 +57,8 @@ pub(super) struct Watch {
 pub(super) struct Rival {
     /// Its identifier.
     pub(super) server: Ipv4Addr,
-    /// Its hardware address, or its relay's, when it was heard itself.
-    pub(super) mac: Option<MacAddr>,
+    /// Its hardware address, or its relay's.
+    pub(super) mac: MacAddr,
     /// It was heard since the last look ended.
     heard: bool,
     quiet_looks: u32,
@@ -64,13 +78,26 @@ pub(super) enum Step {
         first: bool,
         /// Who is gone since.
         gone: Vec<Rival>,
+        /// Who did not answer although others spoke of it.
+        unheard: Vec<Ipv4Addr>,
     },
 }
 
 impl Watch {
     /// Begins with a look at once; `seed` is the shell's randomness.
     pub(super) const fn new(now: Timestamp, mac: MacAddr, seed: u64) -> Self {
-        Self { mac, random: seed, asks_left: ASKS, due: now, first_look: true, rivals: Vec::new() }
+        Self {
+            mac,
+            random: seed,
+            asks_left: ASKS,
+            due: now,
+            ended: now,
+            first_look: true,
+            asked: Vec::new(),
+            rivals: Vec::new(),
+            spoken_of: Vec::new(),
+            looked_for: Vec::new(),
+        }
     }
 
     /// The next thing that is due.
@@ -81,9 +108,14 @@ impl Watch {
             return None;
         }
         if self.asks_left > 0 {
+            if self.asks_left == ASKS {
+                self.asked.clear();
+                self.looked_for = std::mem::take(&mut self.spoken_of);
+            }
             self.asks_left = self.asks_left.saturating_sub(1);
             self.due = now.after(if self.asks_left > 0 { BETWEEN_ASKS } else { AFTER_THE_LAST });
             let [high, _] = halves(self.random());
+            self.asked.push(high);
             return Some(Step::Ask { xid: high });
         }
         let first = std::mem::replace(&mut self.first_look, false);
@@ -93,19 +125,42 @@ impl Watch {
         }
         let gone = self.rivals.extract_if(.., |rival| rival.quiet_looks >= GONE_AFTER).collect();
         let (pause, jitter) = if self.rivals.is_empty() { (PAUSE, JITTER_MILLISECONDS) } else { (SHORT_PAUSE, SHORT_JITTER_MILLISECONDS) };
+        // Somebody spoke of a server while the look ran.
+        let pause = if self.spoken_of.is_empty() { pause } else { pause.min(CAUSED_AFTER) };
+        let jitter = if self.spoken_of.is_empty() { jitter } else { jitter.min(CAUSED_WITHIN_MILLISECONDS) };
         let jitter = self.random().checked_rem(jitter).unwrap_or_default();
         self.due = now.after(pause.saturating_add(Duration::from_millis(jitter)));
         self.asks_left = ASKS;
-        Some(Step::Ended { first, gone })
+        self.ended = now;
+        let mut unheard = std::mem::take(&mut self.looked_for);
+        unheard.retain(|server| self.rivals.iter().all(|rival| rival.server != *server));
+        Some(Step::Ended { first, gone, unheard })
     }
 
-    /// A server was heard. Returns it when it is new, or when its hardware address is.
-    pub(super) fn heard(&mut self, server: Ipv4Addr, mac: Option<MacAddr>) -> Option<Rival> {
+    /// Whether a message answers a look of ours: only who hears the look knows its transaction, so nobody from elsewhere can make up
+    /// an answer. (Our hardware address stays what it is: switches that watch over DHCP drop a DISCOVER from another one.)
+    pub(super) fn asked(&self, xid: u32, to: Option<MacAddr>) -> bool {
+        to == Some(self.mac) && self.asked.contains(&xid)
+    }
+
+    /// Somebody spoke of a server, or a server to somebody: nobody is believed for that, but the next look follows at once.
+    pub(super) fn hear_of(&mut self, now: Timestamp, server: Ipv4Addr) {
+        let is_known = self.rivals.iter().any(|rival| rival.server == server) || self.looked_for.contains(&server);
+        if is_known || self.spoken_of.contains(&server) || self.spoken_of.len() >= MOST {
+            return;
+        }
+        self.spoken_of.push(server);
+        if self.asks_left == ASKS && !self.first_look {
+            let spread = Duration::from_millis(self.random().checked_rem(CAUSED_WITHIN_MILLISECONDS).unwrap_or_default());
+            self.due = self.due.min(now.max(self.ended.after(CAUSED_AFTER)).after(spread));
+        }
+    }
+
+    /// A server answered a look. Returns it when it is new.
+    pub(super) fn heard(&mut self, server: Ipv4Addr, mac: MacAddr) -> Option<Rival> {
         if let Some(rival) = self.rivals.iter_mut().find(|rival| rival.server == server) {
-            rival.heard = true;
-            let was_unknown = rival.mac.is_none() && mac.is_some();
-            rival.mac = mac.or(rival.mac);
-            return was_unknown.then_some(*rival);
+            (rival.heard, rival.mac) = (true, mac);
+            return None;
         }
         if self.rivals.len() >= MOST {
             return None;
@@ -129,7 +184,7 @@ impl Watch {
         self.due
     }
 
-    /// SplitMix64: what is needed is a spread, not a secret.
+    /// SplitMix64, from a seed of the system's: a spread, and transactions that nobody knows who does not hear them on the segment.
     const fn random(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.random ^ (self.random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -165,13 +220,16 @@ mod tests {
         let start = Timestamp::from_secs(1_800_000_000);
         let mut watch = Watch::new(start, MAC, 7);
         let (first, mut ended) = look(&mut watch);
-        assert_eq!((first, ended.since(start)), (Step::Ended { first: true, gone: Vec::new() }, Duration::from_millis(3800)));
+        assert_eq!(
+            (first, ended.since(start)),
+            (Step::Ended { first: true, gone: Vec::new(), unheard: Vec::new() }, Duration::from_millis(3800))
+        );
         let mut pauses = Vec::new();
         for _ in 0..20 {
             assert_eq!(watch.step(ended), None);
             pauses.push(watch.next().since(ended).as_millis());
             let (later, end) = look(&mut watch);
-            assert_eq!(later, Step::Ended { first: false, gone: Vec::new() });
+            assert_eq!(later, Step::Ended { first: false, gone: Vec::new(), unheard: Vec::new() });
             ended = end;
         }
         assert!(pauses.iter().all(|pause| (50_000..70_000).contains(pause)), "{pauses:?}");
@@ -182,19 +240,71 @@ mod tests {
     #[test]
     fn a_server_is_gone_when_three_looks_were_quiet() {
         let mut watch = Watch::new(Timestamp::from_secs(1_800_000_000), MAC, 7);
-        let rival = Rival { server: OTHER, mac: None, heard: true, quiet_looks: 0 };
-        assert_eq!(watch.heard(OTHER, None), Some(rival));
-        assert_eq!(watch.heard(OTHER, None), None);
+        let rival = Rival { server: OTHER, mac: MAC, heard: true, quiet_looks: 0 };
+        assert_eq!(watch.heard(OTHER, MAC), Some(rival));
         for _ in 0..3 {
             look(&mut watch);
         }
-        assert_eq!(watch.heard(OTHER, Some(MAC)).and_then(|rival| rival.mac), Some(MAC), "now its hardware address is known");
+        assert_eq!(watch.heard(OTHER, MAC), None, "it is known already");
         // The one in which it was heard, and two quiet ones.
         for _ in 0..3 {
-            assert_eq!(look(&mut watch).0, Step::Ended { first: false, gone: Vec::new() });
+            assert_eq!(look(&mut watch).0, Step::Ended { first: false, gone: Vec::new(), unheard: Vec::new() });
         }
-        let gone = Rival { mac: Some(MAC), heard: false, quiet_looks: 3, ..rival };
-        assert_eq!(look(&mut watch).0, Step::Ended { first: false, gone: vec![gone] });
+        let gone = Rival { heard: false, quiet_looks: 3, ..rival };
+        assert_eq!(look(&mut watch).0, Step::Ended { first: false, gone: vec![gone], unheard: Vec::new() });
+        assert!(watch.rivals().is_empty());
+    }
+
+    #[test]
+    fn who_is_gone_is_known_in_half_a_minute() {
+        for seed in 0..50 {
+            let mut watch = Watch::new(Timestamp::from_secs(1_800_000_000), MAC, seed);
+            look(&mut watch);
+            let last_heard = watch.next();
+            watch.step(last_heard);
+            watch.heard(OTHER, MAC);
+            let gone = loop {
+                let now = watch.next();
+                match watch.step(now) {
+                    Some(Step::Ended { gone, .. }) if !gone.is_empty() => break now,
+                    _ => {}
+                }
+            };
+            assert!(gone.since(last_heard) <= Duration::from_secs(30), "{:?}", gone.since(last_heard));
+        }
+    }
+
+    #[test]
+    fn only_an_answer_to_the_last_look_counts() {
+        let mut watch = Watch::new(Timestamp::from_secs(1_800_000_000), MAC, 7);
+        let ask = |watch: &mut Watch| match watch.step(watch.next()) {
+            Some(Step::Ask { xid }) => xid,
+            step => panic!("{step:?}"),
+        };
+        let first = ask(&mut watch);
+        assert!(watch.asked(first, Some(MAC)));
+        assert!(!watch.asked(first, Some(MacAddr([2; 6]))) && !watch.asked(first, None) && !watch.asked(first.wrapping_add(1), Some(MAC)));
+        (0..3).for_each(|_| drop(watch.step(watch.next())));
+        assert!(watch.asked(first, Some(MAC)), "a slow one, in the pause");
+        let next = ask(&mut watch);
+        assert!(watch.asked(next, Some(MAC)) && !watch.asked(first, Some(MAC)));
+    }
+
+    #[test]
+    fn who_speaks_of_a_server_has_it_looked_for_within_a_second_and_no_more_than_once_in_nine() {
+        let start = Timestamp::from_secs(1_800_000_000);
+        let mut watch = Watch::new(start, MAC, 7);
+        let (_, ended) = look(&mut watch);
+        let heard = ended.after(Duration::from_secs(20));
+        watch.hear_of(heard, OTHER);
+        assert!(watch.next().since(heard) < Duration::from_secs(1));
+        let (step, mut ended) = look(&mut watch);
+        assert_eq!(step, Step::Ended { first: false, gone: Vec::new(), unheard: vec![OTHER] });
+        for last in 0..20 {
+            watch.hear_of(ended, Ipv4Addr::new(203, 0, 113, last));
+            assert!((5000..6000).contains(&watch.next().since(ended).as_millis()));
+            (_, ended) = look(&mut watch);
+        }
         assert!(watch.rivals().is_empty());
     }
 
@@ -202,7 +312,7 @@ mod tests {
     fn many_made_up_servers_take_no_more_memory_than_a_bound() {
         let mut watch = Watch::new(Timestamp::from_secs(1_800_000_000), MAC, 7);
         for number in 0..1000_u32 {
-            watch.heard(Ipv4Addr::from(number), None);
+            watch.heard(Ipv4Addr::from(number), MAC);
         }
         assert_eq!(watch.rivals().len(), 8);
     }

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::packet::Packet;
-use super::site::{Heard, SERVER, Site};
+use super::site::{Heard, SERVER, SERVER_CONFIG, Site};
 use crate::clock::Timestamp;
 use crate::edge::dhcp::{DropReason, InterfaceId, Notice, Probe, ProbeKind};
 use crate::edge::lease::LeaseState;
@@ -220,6 +220,114 @@ fn a_reservation_is_given_after_its_first_probe_and_not_probed_again() {
     site.wait(100_000);
     let heard = site.hear(&Packet::discover().mac(0x99));
     assert_eq!((heard.answer().yiaddr(), heard.probes.len()), (RESERVED, 0));
+}
+
+#[test]
+fn rfc5227_2_1_1_init_reboot_into_a_reservation_that_was_never_leased_waits_for_a_probe() {
+    let mut site = site();
+    let reboot = Packet::request().mac(0x99).address(50, RESERVED);
+    let waiting = site.hear(&reboot);
+    assert_eq!((waiting.answers.len(), waiting.dropped.len(), waiting.probed()), (0, 0, vec![RESERVED]));
+    assert!(site.disk.is_empty());
+    let start = site.now;
+    let heard = site.pass(210);
+    assert_eq!((heard.answer().kind(), heard.answer().yiaddr(), site.disk.len()), ("ACK", RESERVED, 1));
+    assert!(site.now.since(start) < Duration::from_millis(1500), "within the client's patience");
+    // From then on it is its own.
+    assert_eq!(site.hear(&reboot).answer().kind(), "ACK");
+    site.wait(100_000);
+    assert_eq!(site.hear(&reboot).answer().kind(), "ACK");
+}
+
+#[test]
+fn rfc5227_2_1_1_init_reboot_into_a_reservation_that_a_stranger_uses_is_refused() {
+    let mut site = site();
+    site.hear(&Packet::request().mac(0x99).address(50, RESERVED));
+    let heard = site.arp(RESERVED, SQUATTER);
+    assert_eq!((heard.answer().kind(), heard.reported()), ("NAK", vec![SiteEventKind::AddressInUse { address: RESERVED, reserved: true }]));
+    assert_eq!(site.quarantined(), [RESERVED]);
+}
+
+#[test]
+fn rfc5227_2_1_1_a_request_whose_offer_was_probed_long_ago_or_never_made_waits_for_a_probe() {
+    let mut site = site();
+    let offered = site.hear(&Packet::discover().mac(1)).answer().yiaddr();
+    let select = |mac, address| Packet::request().mac(mac).address(54, SERVER).address(50, address);
+    site.pass(400_000);
+    // By now the stock has probed the address again, as one that may be given to anybody.
+    assert_eq!(site.hear(&select(1, offered)).answer().kind(), "ACK");
+
+    let mut site = dry_site();
+    let waiting = site.hear(&select(1, FIRST));
+    assert_eq!((waiting.answers.len(), waiting.probed()), (0, vec![FIRST]));
+    let other = Ipv4Addr::new(192, 0, 2, 101);
+    site.hear(&select(2, other));
+    let heard = site.arp(other, SQUATTER);
+    assert_eq!((heard.answer().kind(), site.quarantined()), ("NAK", vec![other]));
+    assert_eq!((site.pass(210).answer().kind(), site.disk.last().map(|record| record.address)), ("ACK", Some(FIRST)));
+}
+
+#[test]
+fn rfc2131_4_3_2_renewals_never_wait_for_a_probe() {
+    let mut site = site();
+    let own = site.lease(1);
+    for request in [Packet::request().mac(1).ciaddr(own), Packet::request().mac(1).address(50, own)] {
+        let heard = site.hear(&request);
+        assert_eq!((heard.answer().kind(), heard.probes.len()), ("ACK", 0));
+    }
+    site.wait(100_000);
+    let heard = site.hear_unicast(&Packet::request().mac(1).ciaddr(own), own);
+    assert_eq!((heard.answer().kind(), heard.probes.len()), ("ACK", 0));
+}
+
+#[test]
+fn rfc4039_3_1_a_rapid_commit_waits_for_the_probe_as_an_offer_does() {
+    let mut site = Site::with_config(&SERVER_CONFIG.replacen("domain =", "rapid_commit = true\n    domain =", 1));
+    site.engine.watch(site.now, ETH1, OURS, 1);
+    site.now = site.now.after(Duration::from_secs(4));
+    site.pass(4000);
+    let rapid = |mac| Packet::discover().mac(mac).option(80, &[]);
+    let heard = site.hear(&rapid(1));
+    assert_eq!((heard.answer().kind(), heard.answer().yiaddr(), heard.probes.len()), ("ACK", FIRST, 0));
+    // A reservation is not in the stock.
+    let waiting = site.hear(&rapid(0x99));
+    assert_eq!((waiting.answers.len(), waiting.probed(), site.disk.len()), (0, vec![RESERVED], 1));
+    let heard = site.arp(RESERVED, SQUATTER);
+    assert_eq!(heard.answer().kind(), "ACK");
+    assert_ne!(heard.answer().yiaddr(), RESERVED);
+}
+
+#[test]
+fn a_flood_with_a_wish_each_keeps_no_reservation_waiting_and_sends_no_probe_for_each() {
+    let mut site = Site::with_config(
+        r#"
+        [[interface]]
+        name = "eth1"
+        mode = "server"
+        address = "10.0.0.1"
+        authoritative = true
+        [[subnet]]
+        network = "10.0.0.0/8"
+        pools = ["10.16.0.0-10.31.255.255"]
+        [[subnet.reservation]]
+        mac = "52:54:00:12:34:99"
+        address = "10.0.0.9"
+    "#,
+    );
+    site.engine.watch(site.now, ETH1, OURS, 1);
+    let mut probes = 0;
+    for number in 0..20_000_u32 {
+        let [_, _, high, low] = number.to_be_bytes();
+        let mut octets = Packet::discover().address(50, Ipv4Addr::from(0x0a10_0000 + number)).build();
+        octets[32..34].copy_from_slice(&[high, low]);
+        octets[31] = 0xee;
+        probes += site.hear_octets(&octets, "0.0.0.0:68", Ipv4Addr::BROADCAST, 67).probes.len();
+    }
+    assert_eq!(probes, 2048);
+    let waiting = site.hear(&Packet::discover().mac(0x99));
+    assert_eq!(waiting.probed(), [Ipv4Addr::new(10, 0, 0, 9)]);
+    let answers = site.pass(210).answers;
+    assert!(answers.iter().any(|(_, _, answer)| answer.yiaddr() == Ipv4Addr::new(10, 0, 0, 9)));
 }
 
 #[test]

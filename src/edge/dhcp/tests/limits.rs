@@ -28,6 +28,39 @@ fn a_flood_of_invented_clients_does_not_keep_known_ones_from_their_addresses() {
 }
 
 #[test]
+fn half_open_offers_are_bounded_in_all_subnets_together_and_a_flood_takes_only_from_its_own() {
+    let subnets: String = (1..=40)
+        .map(|number| format!("[[subnet]]\nnetwork = \"10.{number}.0.0/16\"\npools = [\"10.{number}.1.0-10.{number}.3.255\"]\n"))
+        .collect();
+    let mut site = Site::with_config(&format!(
+        "[[interface]]\nname = \"eth1\"\nmode = \"server\"\naddress = \"10.1.0.1\"\n[dhcp.limits]\noffers = 100\n{subnets}"
+    ));
+    let discover = |number: u16, link: u8| {
+        let relay = std::net::Ipv4Addr::new(10, link, 0, 2);
+        Packet::discover().mac(200).option(61, &[&[255], number.to_be_bytes().as_slice()].concat()).relayed(relay)
+    };
+    let half_open = |site: &Site| site.engine.lease_summaries(site.now).iter().map(|(_, summary)| summary.offered).collect::<Vec<_>>();
+    let mut number = 0;
+    let mut ask = |site: &mut Site, link| {
+        number += 1;
+        if number % 20 == 0 {
+            site.engine.reconfigure(std::sync::Arc::clone(&site.engine.config));
+        }
+        site.hear(&discover(number, link).mac(u8::try_from(number % 251).unwrap()));
+    };
+    for link in 2..=20 {
+        ask(&mut site, link);
+    }
+    for _ in 0..2000 {
+        ask(&mut site, 40);
+        assert!(half_open(&site).iter().sum::<usize>() <= 100);
+    }
+    let held = half_open(&site);
+    assert_eq!(held[1..20], [1; 19], "who asked on other links keeps what it was offered");
+    assert!((70..=81).contains(&held[39]), "{held:?}");
+}
+
+#[test]
 fn rfc951_plain_bootp_is_told_from_malformed_dhcp() {
     let mut site = Site::server();
     let mut bootp = Packet::discover().build();

@@ -14,4 +14,5 @@ mod relays;
 mod reload;
 mod rfc2131;
 mod rival;
+mod shared_network;
 pub(super) mod site;

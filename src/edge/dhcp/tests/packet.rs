@@ -98,6 +98,10 @@ pub(in crate::edge::dhcp) struct Answer {
 }
 
 impl Answer {
+    pub(in crate::edge::dhcp) fn octets(&self) -> &[u8] {
+        &self.octets
+    }
+
     pub(in crate::edge::dhcp) fn parse(octets: &[u8]) -> Self {
         assert!(octets.len() >= 300, "shorter than BOOTP");
         assert_eq!((octets[0], &octets[236..240]), (2, [99, 130, 83, 99].as_slice()));

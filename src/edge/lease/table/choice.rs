@@ -6,7 +6,7 @@ use super::offers::Offers;
 use super::places::Places;
 use super::{LeaseTable, Slot, is_over, slot_at};
 use crate::clock::Timestamp;
-use crate::edge::lease::ClientId;
+use crate::edge::lease::{ClientId, LeaseState};
 
 /// What a client that asks for an address can be offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,14 +35,13 @@ impl Choice {
 impl LeaseTable {
     pub(super) fn choose(&mut self, now: Timestamp, client: &ClientId, fixed: Option<Ipv4Addr>, wanted: Option<Ipv4Addr>) -> Choice {
         if let Some(fixed) = fixed.filter(|address| self.is_free_for(now, client, *address)) {
-            let is_its_own = self.record(fixed).is_some_and(|record| record.client == *client) || self.offers.to(client) == Some(fixed);
-            return self.probed_or_needs_probe(now, fixed, is_its_own);
+            return self.probed_or_needs_probe(now, client, fixed);
         }
         if let Some(address) = self.known_address(now, client) {
-            return Choice::Address(address);
+            return self.probed_or_needs_probe(now, client, address);
         }
         if let Some(wanted) = wanted.filter(|address| self.is_dynamic(*address) && self.is_free_for(now, client, *address)) {
-            return self.probed_or_needs_probe(now, wanted, false);
+            return self.probed_or_needs_probe(now, client, wanted);
         }
         let vacant = self.places.vacant().next();
         let Some(next) = vacant.or_else(|| self.oldest_expired(now)) else { return Choice::NoneFree };
@@ -59,11 +58,41 @@ impl LeaseTable {
         chosen.map_or(Choice::NoneClear, Choice::Address)
     }
 
-    fn probed_or_needs_probe(&self, now: Timestamp, address: Ipv4Addr, is_its_own: bool) -> Choice {
-        if self.require_clear && !is_its_own && !self.probed.is_clear(now, address) {
-            return Choice::NeedsProbe(address);
-        }
-        Choice::Address(address)
+    fn probed_or_needs_probe(&self, now: Timestamp, client: &ClientId, address: Ipv4Addr) -> Choice {
+        if self.needs_probe(now, client, address) { Choice::NeedsProbe(address) } else { Choice::Address(address) }
+    }
+
+    /// Whether the client must not be given the address before a probe has shown that nobody uses it: it would be the first time, and
+    /// the probe for its offer was long ago. A client that declined an address found somebody there.
+    #[must_use]
+    pub fn needs_probe(&self, now: Timestamp, client: &ClientId, address: Ipv4Addr) -> bool {
+        let is_offered = || {
+            let offer = self.offers.at(address).filter(|offer| offer.client == *client);
+            offer.is_some_and(|offer| offer.until > now || offer.clear_until > now)
+        };
+        let had = || self.record(address).is_some_and(|record| record.client == *client && record.state != LeaseState::Declined);
+        self.require_clear && !self.probed.is_clear(now, address) && !is_offered() && !had()
+    }
+
+    /// Whether an address is on offer to the client.
+    #[must_use]
+    pub fn is_offered(&self, client: &ClientId) -> bool {
+        self.offers.to(client).is_some()
+    }
+
+    /// How many offers to clients without a record are held.
+    #[must_use]
+    pub const fn half_open(&self) -> usize {
+        self.offers.unknown()
+    }
+
+    /// Gives up the oldest offer to a client without a record. Returns whether there was one. Its client may be about to take it, so
+    /// the address is offered to another one after a new probe only, if there must be one.
+    pub fn give_up_offer(&mut self) -> bool {
+        let Some(address) = self.offers.oldest_to_unknown() else { return false };
+        self.offers.forget_clear_at(address);
+        self.drop_offer(address);
+        true
     }
 
     fn known_address(&self, now: Timestamp, client: &ClientId) -> Option<Ipv4Addr> {

@@ -27,16 +27,14 @@ use crate::clock::Timestamp;
 /// server's offer.
 pub const OFFER_HOLD: Duration = Duration::from_secs(30);
 
-/// How many offers to clients without a record are held at a time, unless the configuration says otherwise.
-pub const OFFER_LIMIT: usize = 65_536;
-
 /// The leases and offers of one subnet, in memory, and the choice of addresses.
 ///
 /// A client that comes back gets the address it had; a new one gets an address that nobody had before, and when there is none
 /// left, the one whose lease ended longest ago.
 ///
 /// Whoever invents hardware addresses fills the pools with offers at most until they lapse: a client that has a record is given
-/// an address all the same, the oldest offer to one that has none being taken back for it. At most a set number of those are held.
+/// an address all the same, the oldest offer to one that has none being taken back for it. How many of those are held is for the
+/// caller to bound ([`LeaseTable::give_up_offer`]), who sees all tables.
 ///
 /// A lease takes about 130 octets, with the indexes: a slot of 96, a place by its address of 4, one by its client of about 9, and one
 /// in the queue of what ends of 16. An address that has no lease takes 4 octets and a bit of a pool, once its page was touched.
@@ -53,7 +51,6 @@ pub struct LeaseTable {
     offers: Offers,
     probed: Probed,
     offer_hold: Duration,
-    offer_limit: usize,
     require_clear: bool,
 }
 
@@ -102,7 +99,6 @@ impl LeaseTable {
             offers: Offers::default(),
             probed: Probed::default(),
             offer_hold: OFFER_HOLD,
-            offer_limit: OFFER_LIMIT,
             require_clear: false,
         }
     }
@@ -110,11 +106,6 @@ impl LeaseTable {
     /// Changes how long later offers are held.
     pub const fn set_offer_hold(&mut self, hold: Duration) {
         self.offer_hold = hold;
-    }
-
-    /// Changes how many offers to clients without a record are held at a time, one at least.
-    pub const fn set_offer_limit(&mut self, limit: usize) {
-        self.offer_limit = limit;
     }
 
     /// Whether clients that have no record of the address in question are given only addresses that were probed.
@@ -203,13 +194,6 @@ impl LeaseTable {
     pub fn offer(&mut self, now: Timestamp, client: &ClientId, fixed: Option<Ipv4Addr>, wanted: Option<Ipv4Addr>) -> Choice {
         self.forget_what_lapsed(now);
         let known = self.record_of(client).is_some();
-        if !known
-            && self.offers.unknown() >= self.offer_limit
-            && self.offers.to(client).is_none()
-            && let Some(oldest) = self.offers.oldest_to_unknown()
-        {
-            self.drop_offer(oldest);
-        }
         let mut choice = self.choose(now, client, fixed, wanted);
         if known && matches!(choice, Choice::NoneClear | Choice::NoneFree) {
             choice = self.take_back_for(now, client).map_or(choice, Choice::Address);
@@ -254,6 +238,7 @@ impl LeaseTable {
     /// Forgets what probes have shown to be free: by a clock that was set back it would count for too long.
     pub fn forget_clear(&mut self) {
         self.probed.forget_all_clear();
+        self.offers.forget_clear();
     }
 
     /// Notes that someone uses the address who has no lease of it: nobody else is given it until then.
@@ -407,12 +392,15 @@ impl LeaseTable {
         }
         self.drop_offer(address);
         self.places.set_vacant(address, false);
-        self.probed.forget_clear(address);
-        self.offers.insert(address, Offer { client: client.clone(), until, known });
+        let clear_until = self.probed.forget_clear(address);
+        self.offers.insert(address, Offer { client: client.clone(), until, clear_until, known });
     }
 
     fn drop_offer(&mut self, address: Ipv4Addr) {
-        if self.offers.remove(address).is_some() {
+        if let Some(offer) = self.offers.remove(address) {
+            if offer.clear_until > Timestamp::default() && !self.probed.rests(address) {
+                self.probed.mark_clear(address, offer.clear_until);
+            }
             self.open(address);
         }
     }

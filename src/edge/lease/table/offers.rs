@@ -19,6 +19,8 @@ pub(super) struct Offers {
 pub(super) struct Offer {
     pub(super) client: ClientId,
     pub(super) until: Timestamp,
+    /// Until when the probe counts that was made for it, if one was: also for whoever is given the address next.
+    pub(super) clear_until: Timestamp,
     /// Whether the client had a record when it was made.
     pub(super) known: bool,
 }
@@ -30,6 +32,18 @@ impl Offers {
 
     pub(super) fn to(&self, client: &ClientId) -> Option<Ipv4Addr> {
         self.by_client.get(client).copied()
+    }
+
+    /// What probes have shown counts no longer.
+    pub(super) fn forget_clear(&mut self) {
+        self.by_address.values_mut().for_each(|offer| offer.clear_until = Timestamp::default());
+    }
+
+    /// What the probe for this offer has shown counts for nobody else.
+    pub(super) fn forget_clear_at(&mut self, address: Ipv4Addr) {
+        if let Some(offer) = self.by_address.get_mut(&address) {
+            offer.clear_until = Timestamp::default();
+        }
     }
 
     /// The addresses on offer.

@@ -3,6 +3,10 @@ use std::net::Ipv4Addr;
 
 use crate::clock::Timestamp;
 
+/// So many addresses are known to be clear at most, those that were found last: more than a storm waits for. Who asks for one address
+/// after another, and takes none, has each of them probed.
+const MOST_CLEAR: usize = 32_768;
+
 /// What probes have found out about addresses: where nobody answered, and where somebody did who has no lease.
 #[derive(Debug, Default)]
 pub(super) struct Probed {
@@ -16,6 +20,11 @@ pub(super) struct Probed {
 impl Probed {
     pub(super) fn mark_clear(&mut self, address: Ipv4Addr, until: Timestamp) {
         self.in_use.remove(&address);
+        while self.clear.len() >= MOST_CLEAR
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.clear.remove(&oldest);
+        }
         if self.clear.insert(address, until).is_none() {
             self.order.push_back(address);
         }
@@ -30,12 +39,12 @@ impl Probed {
         self.clear.get(&address).is_some_and(|until| *until > now)
     }
 
-    /// The address was given out, or somebody was found there.
-    pub(super) fn forget_clear(&mut self, address: Ipv4Addr) {
+    /// The address is given out. Returns until when it would have been clear.
+    pub(super) fn forget_clear(&mut self, address: Ipv4Addr) -> Timestamp {
         if self.clear.is_empty() {
-            return;
+            return Timestamp::default();
         }
-        self.clear.remove(&address);
+        self.clear.remove(&address).unwrap_or_default()
     }
 
     /// Nothing is known to be free any more.

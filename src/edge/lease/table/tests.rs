@@ -211,13 +211,14 @@ fn a_known_client_whose_address_is_gone_gets_the_oldest_offer_of_an_unknown_one(
 }
 
 #[test]
-fn offers_to_unknown_clients_are_capped_and_the_oldest_goes_first() {
+fn of_the_offers_to_unknown_clients_the_oldest_is_given_up_first() {
     let mut table = table(200);
-    table.set_offer_limit(3);
     for number in 1..=5 {
         assert_eq!(table.offer(at(0), &client(number), None, None), Choice::Address(address(number)));
     }
-    assert_eq!(table.summary(at(0)).offered, 3);
+    assert_eq!(table.half_open(), 5);
+    assert!(table.give_up_offer() && table.give_up_offer());
+    assert_eq!((table.summary(at(0)).offered, table.half_open()), (3, 3));
     assert!(table.is_free_for(at(0), &client(99), address(2)));
     assert!(!table.is_free_for(at(0), &client(99), address(3)));
     // Whoever asks again keeps what it was offered.
@@ -234,9 +235,9 @@ fn offers_to_unknown_clients_are_capped_and_the_oldest_goes_first() {
 fn a_reservation_on_offer_is_not_taken_back() {
     let reserved = HashSet::from([address(1)]);
     let mut table = LeaseTable::new(&[AddressRange::new(address(1), address(2)).unwrap()], &[], reserved);
-    table.set_offer_limit(1);
     assert_eq!(table.offer(at(0), &client(1), Some(address(1)), None), Choice::Address(address(1)));
     assert_eq!(table.offer(at(0), &client(2), None, None), Choice::Address(address(2)));
+    assert!(table.give_up_offer() && !table.give_up_offer());
     assert_eq!(table.offer(at(0), &client(3), None, None), Choice::Address(address(2)));
     assert!(!table.is_free_for(at(0), &client(3), address(1)));
 }
@@ -270,6 +271,52 @@ fn rfc5227_new_clients_get_only_probed_addresses_when_told_so() {
     table.mark_clear(address(1), at(5000));
     assert_eq!(table.offer(at(4000), &client(6), None, None), Choice::Address(address(1)));
     assert_eq!(table.candidates(at(4000), 9).len(), 3);
+}
+
+#[test]
+fn rfc5227_what_was_probed_for_an_offer_counts_when_the_offer_has_lapsed() {
+    let mut table = table(4);
+    table.set_require_clear(true);
+    assert!(table.needs_probe(at(0), &client(1), address(1)));
+    table.mark_clear(address(1), at(300));
+    assert_eq!(table.offer(at(0), &client(1), None, None), Choice::Address(address(1)));
+    // For who has the offer, and when it has lapsed for whoever is given the address next.
+    assert!(!table.needs_probe(at(299), &client(1), address(1)));
+    assert_eq!(table.offer(at(40), &client(2), None, None), Choice::Address(address(1)));
+    assert!(!table.needs_probe(at(41), &client(2), address(1)));
+    assert!(table.needs_probe(at(301), &client(2), address(1)));
+    // Not by a clock that was set back, nor when somebody was found there.
+    table.forget_clear();
+    table.withdraw_offer(&client(2));
+    assert!(table.needs_probe(at(42), &client(2), address(1)));
+    table.mark_clear(address(1), at(400));
+    assert_eq!(table.offer(at(100), &client(3), None, None), Choice::Address(address(1)));
+    table.mark_in_use(address(1), at(130));
+    table.withdraw_offer(&client(3));
+    assert!(table.needs_probe(at(140), &client(3), address(1)));
+}
+
+#[test]
+fn rfc5227_a_client_that_declined_its_address_has_it_again_after_a_probe_only() {
+    let mut table = table(1);
+    lease(&mut table, 1, at(0)).unwrap();
+    table.set_require_clear(true);
+    assert!(!table.needs_probe(at(1), &client(1), address(1)));
+    table.put(record(1, address(1), LeaseState::Declined, at(2), HOUR));
+    assert_eq!(table.offer(at(7200), &client(1), None, None), Choice::NeedsProbe(address(1)));
+}
+
+#[test]
+fn addresses_that_are_known_to_be_clear_take_no_more_memory_than_a_bound() {
+    let [first, last] = [0x0a01_0000_u32, 0x0a02_0000].map(Ipv4Addr::from);
+    let mut table = LeaseTable::new(&[AddressRange::new(first, last).unwrap()], &[], HashSet::new());
+    table.set_require_clear(true);
+    for number in 0..50_000_u32 {
+        table.mark_clear(Ipv4Addr::from(0x0a01_0000 + number), at(300));
+    }
+    let clear = (0..50_000_u32).filter(|number| table.is_clear(at(0), Ipv4Addr::from(0x0a01_0000 + number))).count();
+    assert_eq!(clear, 32_768);
+    assert_eq!(table.offer(at(0), &client(1), None, None), Choice::Address(Ipv4Addr::from(0x0a01_0000 + 50_000 - 32_768)));
 }
 
 #[test]

@@ -11,6 +11,8 @@ use crate::edge::lease::OFFER_HOLD;
 use crate::failure::Failure;
 
 const DEFAULT_LEASE_TIME: u32 = 3600;
+/// All machines of a large site that come on together: none must lose what it was offered before it has said that it takes it.
+const DEFAULT_OFFERS: u32 = 16_384;
 const DEFAULT_QUARANTINE: u64 = 86_400;
 
 pub(super) fn build(source: &Source, section: &DhcpSection) -> Result<General, Failure> {
@@ -36,8 +38,8 @@ fn limits(source: &Source, section: &LimitsSection) -> Result<Limits, Failure> {
             source.error(&value.span(), &what, about)
         })
     };
-    let offers = section.offers.as_ref().map_or(Ok(4096), |value| {
-        within(value, "offers", 16, 1_000_000, "offers that wait for their REQUEST, in all; 4096 unless you say otherwise")
+    let offers = section.offers.as_ref().map_or(Ok(DEFAULT_OFFERS), |value| {
+        within(value, "offers", 16, 1_000_000, "offers that wait for their REQUEST, in all subnets; 16384 unless you say otherwise")
     })?;
     let rate = |value| within(value, "client_rate", 4, 100_000, "datagrams of one client in ten seconds; 20 unless you say otherwise");
     Ok(Limits { offers: usize::try_from(offers).unwrap_or(usize::MAX), client_rate: section.client_rate.as_ref().map_or(Ok(20), rate)? })

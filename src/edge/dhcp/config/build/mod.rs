@@ -7,6 +7,7 @@ mod interface;
 mod level;
 mod pool;
 mod reservation;
+mod shared_network;
 mod subnet;
 mod times;
 
@@ -48,18 +49,22 @@ pub fn build(source: &Source, sections: &Sections<'_>) -> Result<DhcpConfig, Fai
                 "set `mode = \"server\"` on an interface, or remove the subnet",
             ));
         }
-        subnet::check_reachable(source, &subnet, &interfaces, &general)?;
         subnets.push(subnet);
     }
+    for subnet in &subnets {
+        subnet::check_reachable(source, subnet, &subnets, &interfaces, &general)?;
+    }
+    let links = shared_network::links(source, &subnets, &interfaces)?;
     for section in sections.interfaces {
         interface::check_has_subnet(source, section.get_ref(), &subnets)?;
     }
     let classes = class::build_all(source, sections.classes, &subnets, &general)?;
+    subnet::check_classes(source, &subnets, &classes)?;
     times::check(source, &general, &subnets, &classes)?;
     let boot_files = boot::general_files(source, sections.boot)?;
     let conflict_probe_line = sections.dhcp.conflict_probe.as_ref().map(|flag| source.line(&flag.span()));
     let mut config =
-        DhcpConfig { interfaces, interface_lines, general, conflict_probe_line, classes, subnets, boot_files, warnings: Vec::new() };
+        DhcpConfig { interfaces, interface_lines, general, conflict_probe_line, classes, subnets, links, boot_files, warnings: Vec::new() };
     config.warnings = super::warnings::find(source, &config);
     Ok(config)
 }

@@ -3,10 +3,11 @@ use std::net::Ipv4Addr;
 use toml::Spanned;
 
 use super::level::{self, Level, set_short_form};
-use super::{pool, reservation, sourced};
+use super::{pool, reservation, shared_network, sourced};
 use crate::config_file::Source;
 use crate::edge::dhcp::config::option_value::is_domain;
-use crate::edge::dhcp::config::policy::General;
+use crate::edge::dhcp::config::policy::Class;
+use crate::edge::dhcp::config::policy::{General, Sourced};
 use crate::edge::dhcp::config::section::SubnetSection;
 use crate::edge::dhcp::config::{Interface, Mode, Subnet};
 use crate::edge::dhcp::option;
@@ -62,6 +63,8 @@ pub(super) fn build(source: &Source, section: &SubnetSection, own: &[Ipv4Addr], 
         pools,
         excluded,
         relays: section.relays.iter().map(|relay| relay.get_ref().0).collect(),
+        shared_network: section.shared_network.as_ref().map(|name| shared_network::name(source, name)).transpose()?,
+        classes: classes(source, section)?,
         conflict_probe: section.conflict_probe.as_ref().map_or(general.conflict_probe, |flag| *flag.get_ref()),
         policy,
         reservations,
@@ -69,12 +72,44 @@ pub(super) fn build(source: &Source, section: &SubnetSection, own: &[Ipv4Addr], 
     })
 }
 
+/// The names of the classes for which the pools are; whether there are such classes is looked at when they are known.
+fn classes(source: &Source, section: &SubnetSection) -> Result<Vec<Sourced<String>>, Failure> {
+    let Some(list) = &section.classes else { return Ok(Vec::new()) };
+    if list.get_ref().is_empty() {
+        return Err(source.error(
+            &list.span(),
+            &format!("the pools of subnet {} are for nobody: `classes` is an empty list", section.network.get_ref()),
+            "name a class, or remove `classes` if the pools are for all machines",
+        ));
+    }
+    Ok(list.get_ref().iter().map(|name| sourced(source, &name.span(), name.get_ref().clone())).collect())
+}
+
+/// Whether there are the classes that the subnets name.
+pub(super) fn check_classes(source: &Source, subnets: &[Subnet], classes: &[Class]) -> Result<(), Failure> {
+    let is_there = |name: &str| classes.iter().any(|class| class.name.value == name);
+    let Some(unknown) = subnets.iter().flat_map(|subnet| &subnet.classes).find(|name| !is_there(&name.value)) else { return Ok(()) };
+    let known: Vec<String> = classes.iter().map(|class| format!("`{}`", class.name.value)).collect();
+    let hint = if known.is_empty() { "add a `[[class]]` of this name".to_owned() } else { format!("there are {}", known.join(", ")) };
+    Err(source.error_on_line(unknown.origin.line().unwrap_or(1), &format!("there is no class `{}`", unknown.value), &hint))
+}
+
 /// Whether a request from this subnet can come: from an interface in it, or through a relay that may ask.
-pub(super) fn check_reachable(source: &Source, subnet: &Subnet, interfaces: &[Interface], general: &General) -> Result<(), Failure> {
+pub(super) fn check_reachable(
+    source: &Source,
+    subnet: &Subnet,
+    all: &[Subnet],
+    interfaces: &[Interface],
+    general: &General,
+) -> Result<(), Failure> {
     let network = subnet.network.value;
-    let serves = |interface: &Interface| matches!(interface.mode, Mode::Server | Mode::Observe) && network.contains(interface.address);
-    let relayed = general.relays.is_empty() || !subnet.relays.is_empty() || general.relays.iter().any(|relay| relay.overlaps(network));
-    if relayed || interfaces.iter().any(serves) {
+    let can_ask = |subnet: &Subnet| {
+        let network = subnet.network.value;
+        let serves = |interface: &Interface| matches!(interface.mode, Mode::Server | Mode::Observe) && network.contains(interface.address);
+        let relayed = general.relays.is_empty() || !subnet.relays.is_empty() || general.relays.iter().any(|relay| relay.overlaps(network));
+        relayed || interfaces.iter().any(serves)
+    };
+    if all.iter().filter(|other| other.is_on_link_of(subnet)).any(can_ask) {
         return Ok(());
     }
     Err(source.error_on_line(

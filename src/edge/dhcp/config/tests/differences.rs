@@ -41,6 +41,21 @@ fn what_only_moved_to_another_line_is_no_difference() {
 }
 
 #[test]
+fn subnets_that_come_to_share_a_link_and_pools_that_are_for_a_class_are_told() {
+    let after = BEFORE
+        .replace("pools = [\"192.0.2.100", "shared_network = \"floor\"\npools = [\"192.0.2.100")
+        .replace("pools = [\"198.51.100.10", "shared_network = \"floor\"\nclasses = [\"b\", \"a\"]\npools = [\"198.51.100.10");
+    assert_eq!(
+        difference(BEFORE, &after),
+        [
+            "line 10: subnet 192.0.2.0/24: shared_network is floor, was not set",
+            "line 19: subnet 198.51.100.0/24: shared_network is floor, was not set",
+            "line 20: subnet 198.51.100.0/24: classes is b, a, was not set",
+        ]
+    );
+}
+
+#[test]
 fn what_is_other_new_and_gone_is_told_with_its_line() {
     let after = r#"
 [[interface]]

@@ -142,9 +142,46 @@ fn times_that_do_not_fit_together() {
         ("lease_time = \"90500ms\"", "8: `90500ms` is not a lease time", "365d"),
         ("[dhcp]\noffer_hold = \"1h\"", "9: `offer_hold` is `1h`", "10m"),
         ("[dhcp]\ndecline_quarantine = \"1s\"", "9: `decline_quarantine` is `1s`", "30d"),
-        ("[dhcp.limits]\noffers = 0", "9: `dhcp.limits.offers` is 0; it may be 16 to 1000000", "4096"),
+        ("[dhcp.limits]\noffers = 0", "9: `dhcp.limits.offers` is 0; it may be 16 to 1000000", "16384"),
         ("[dhcp.limits]\nclient_rate = -1", "9: `dhcp.limits.client_rate` is -1; it may be 4 to 100000", "20"),
     ]);
+}
+
+#[test]
+fn subnets_that_can_not_share_a_link() {
+    let other = |more: &str| {
+        format!(
+            "shared_network = \"floor\"\n[[subnet]]\nnetwork = \"198.51.100.0/24\"\npools = [\"198.51.100.10-198.51.100.99\"]\n{more}\n"
+        )
+    };
+    let reservation = |address: &str| format!("[[subnet.reservation]]\nmac = \"52:54:00:12:34:56\"\naddress = \"{address}\"\n");
+    let owned = [
+        ("shared_network = \"\"".to_owned(), "8: `shared_network` is no usable name", "the same name"),
+        (
+            other("shared_network = \"floor\"\n[[interface]]\nname = \"eth2\"\nmode = \"server\"\naddress = \"198.51.100.1\""),
+            "12: subnets 192.0.2.0/24 and 198.51.100.0/24 are on one link by `shared_network = \"floor\"`, and on the interfaces `eth1` and `eth2`",
+            "names of their own",
+        ),
+        (
+            format!(
+                "{}{}",
+                reservation("192.0.2.9"),
+                "[[subnet]]\nnetwork = \"198.51.100.0/24\"\nshared_network = \"floor\"\n".to_owned() + &reservation("198.51.100.9")
+            )
+            .replacen("[[subnet.reservation]]", "shared_network = \"floor\"\n[[subnet.reservation]]", 1),
+            "17: 52:54:00:12:34:56 has a reservation in subnet 192.0.2.0/24 already, which is on the same link",
+            "keep one",
+        ),
+        ("classes = []".to_owned(), "8: the pools of subnet 192.0.2.0/24 are for nobody", "name a class"),
+        ("classes = [\"phones\"]".to_owned(), "8: there is no class `phones`", "add a `[[class]]`"),
+        ("classes = [\"phones\"]\n[[class]]\nname = \"phone\"\narch = [7]".to_owned(), "8: there is no class `phones`", "`phone`"),
+    ];
+    let cases: Vec<(&str, &str, &str)> = owned.iter().map(|(lines, expected, remedy)| (lines.as_str(), *expected, *remedy)).collect();
+    refuses(&cases);
+    // Nobody could ask for an address of the second one, were it not on the link of the first.
+    let text = format!("{}[dhcp]\nrelays = [\"10.0.0.1\"]\n", other("shared_network = \"floor\""));
+    let text = format!("{INTERFACE}[[subnet]]\nnetwork = \"192.0.2.0/24\"\npools = [\"192.0.2.100-192.0.2.199\"]\n{text}");
+    assert_eq!(read(&text).unwrap().link(1), [0, 1]);
 }
 
 #[test]

@@ -29,6 +29,15 @@ fn what_is_unwise_is_told_with_its_line() {
             "options = { classless-static-routes = [{ to = \"10.0.0.0/8\", via = \"192.0.2.9\" }] }".to_owned(),
             "12: `classless-static-routes` has no default route",
         ),
+        ("options = { ipv6-only-preferred = \"1m\" }".to_owned(), "12: an `ipv6-only-preferred` of less than 5 minutes"),
+        ("shared_network = \"floor\"".to_owned(), "12: no other subnet has `shared_network = \"floor\"`"),
+        (
+            format!(
+                "{other}classes = [\"a\"]\n[[subnet.reservation]]\nmac = \"52:54:00:12:34:56\"\naddress = \"198.51.100.9\"\n{}",
+                class("a", "arch = [7]", "")
+            ),
+            "17: `classes` says for whom the pools of subnet 198.51.100.0/24 are, and it has none",
+        ),
         ("always_send = [114]".to_owned(), "12: `always_send` names captive-portal, which has no value anywhere"),
         ("boot = false\nboot_files = { x64-uefi = \"snponly.efi\" }".to_owned(), "13: a boot file beside `boot = false`"),
         ("boot_files = { x64-uefi = \"own.efi\" }".to_owned(), "12: boot file `own.efi` for x64-uefi is not one of those"),
