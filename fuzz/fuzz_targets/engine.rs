@@ -95,6 +95,8 @@ struct Site {
     discovers: HashMap<(Mac, u32), Asked>,
     /// REQUESTs, the last one last, and datagrams of any kind: a lease may come later.
     requests: Vec<Asked>,
+    /// By which identifier an address was taken last.
+    taken_by: HashMap<Ipv4Addr, ClientNumber>,
     /// The last DISCOVER of the box's own.
     last_look: Option<Vec<u8>>,
     fresh: u64,
@@ -113,6 +115,7 @@ impl Site {
             waiting: VecDeque::new(),
             discovers: HashMap::new(),
             requests: Vec::new(),
+            taken_by: HashMap::new(),
             last_look: None,
             fresh: 0,
         }
@@ -369,6 +372,7 @@ impl Site {
                     let length = u64::from(lease) * 1000;
                     let promise = Promise { client, address, term: Term { made, length }, durable };
                     self.oracle.takes(promise, made + length, self.now).unwrap_or_else(|error| panic!("{error}"));
+                    self.taken_by.insert(address, asked.client);
                 }
             }
         }
@@ -379,7 +383,9 @@ impl Site {
         let reserved = self.plan.subnet_of(address).and_then(|subnet| subnet.reservation(asked.mac));
         // What it had by this identifier before it was reserved is that one's.
         let is_its_own = self.oracle.is_owed(asked.client, address, self.now);
-        if reserved == Some(address) && !is_its_own { asked.mac[5].into() } else { asked.client }
+        // What it took by this identifier while it was reserved is its machine's for as long as that lease lasts.
+        let was_reserved = self.taken_by.get(&address) == Some(&asked.client);
+        if (reserved == Some(address) || was_reserved) && !is_its_own { asked.mac[5].into() } else { asked.client }
     }
 
     fn nak(&mut self, asked: &Asked) {

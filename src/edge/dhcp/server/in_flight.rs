@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 /// A relay that is a program has the system's receive buffer, 212,992 octets on Linux, which holds 166 answers as the kernel counts
 /// them. What a buffer on the way loses costs its client a time-out of seconds, and a site's machines that come on together are answered
 /// by this program at several times the rate at which anyone takes it. A quarter of the buffer is left for what is late.
-const MOST: usize = 120;
+const MOST: usize = 128;
 
 /// How many of them may be first offers: the others have room beside those.
 const MOST_OFFERS: usize = 80;
@@ -82,12 +82,12 @@ mod tests {
     #[test]
     fn answers_land_by_themselves() {
         let (mut flight, start) = (InFlight::default(), Instant::now());
-        assert_eq!((flight.room(start), flight.room_at()), (120, None));
+        assert_eq!((flight.room(start), flight.room_at()), (128, None));
         flight.answered(start, 100);
-        flight.answered(start + FLIGHT / 2, 20);
+        flight.answered(start + FLIGHT / 2, 28);
         assert_eq!((flight.room(start + FLIGHT / 2), flight.room_at()), (0, Some(start + FLIGHT)));
         assert_eq!(flight.room(start + FLIGHT), 100);
-        assert_eq!(flight.room(start + FLIGHT * 2), 120);
+        assert_eq!(flight.room(start + FLIGHT * 2), 128);
     }
 
     #[test]
@@ -95,7 +95,7 @@ mod tests {
         let (mut flight, start) = (InFlight::default(), Instant::now());
         assert_eq!(flight.room_for_offers(start), 80);
         flight.offered(start, 80);
-        assert_eq!((flight.room_for_offers(start + FLIGHT), flight.room(start + FLIGHT)), (0, 40));
+        assert_eq!((flight.room_for_offers(start + FLIGHT), flight.room(start + FLIGHT)), (0, 48));
         assert_eq!(flight.room_for_offers_at(), Some(start + OFFER_FLIGHT));
         flight.taken();
         assert_eq!((flight.room_for_offers(start + FLIGHT), flight.room_for_offers_at()), (1, Some(start + OFFER_FLIGHT)));
@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn answers_take_the_room_of_offers_and_not_the_other_way_round() {
         let (mut flight, start) = (InFlight::default(), Instant::now());
-        flight.answered(start, 106);
+        flight.answered(start, 114);
         assert_eq!(flight.room_for_offers(start), 14);
         flight.offered(start, 14);
         assert_eq!((flight.room_for_offers(start), flight.room_for_offers_at()), (0, Some(start + FLIGHT)));

@@ -242,13 +242,13 @@ mod tests {
             bench.outbox.answer(answer);
         }
         assert!(!bench.outbox.has_room());
-        assert_eq!(bench.leaves(Duration::ZERO).len(), 120);
+        assert_eq!(bench.leaves(Duration::ZERO).len(), 128);
         assert!(bench.outbox.has_room());
         assert_eq!(bench.leaves(BEAT).len(), 0);
         assert_eq!(bench.outbox.resumes_at(), Some(bench.now + BEAT * 3));
         let exits = Exits { socket: &bench.socket, frames: None, address: Ipv4Addr::LOCALHOST, interface: "lo" };
         assert!(bench.outbox.stuck(exits).is_none(), "it waits for the time, not for room");
-        assert_eq!(bench.leaves(BEAT * 3).len(), 120);
+        assert_eq!(bench.leaves(BEAT * 3).len(), 128);
     }
 
     #[test]
