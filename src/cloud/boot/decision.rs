@@ -50,7 +50,7 @@ pub(super) fn decide(
     settings: &BootPlane,
     shown: &Shown,
     channel: &Channel,
-    fresh: Fresh,
+    fresh: &Fresh,
 ) -> Result<Result<Decision, Refusal>, StoreError> {
     let text = shown.credential.expose_str().unwrap_or_default();
     let (site, boot, node, first) = if text.starts_with(CONTINUATION_PREFIX) {
@@ -126,7 +126,7 @@ pub(super) fn decide(
                 summary: format!("boot script of cluster {} handed to {}", cluster.name, node.hostname),
                 detail: json!({"cluster": cluster.name, "kernel": cluster.kernel.digest, "initramfs": cluster.initramfs.digest}),
             })?;
-            Verdict::Boot { cluster: Box::new(cluster), config_token: fresh.token }
+            Verdict::Boot { cluster: Box::new(cluster), config_token: fresh.token.clone() }
         }
     };
     Ok(Ok(Decision { site, node, session, verdict, first }))

@@ -42,7 +42,7 @@ pub(super) async fn serve(
     let fresh = Fresh { code: node_code(code), token: Secret::from(BASE64URL_NOPAD.encode(&token)) };
     let (settings, seen, now) = (service.settings.clone(), channel.clone(), clock::now());
     let (mac, platform) = (shown.mac, shown.platform);
-    let outcome = service.state.store.call(move |tx| decide(tx, now, &settings, &shown, &seen, fresh)).await;
+    let outcome = service.state.store.call(move |tx| decide(tx, now, &settings, &shown, &seen, &fresh)).await;
     let decision = match outcome {
         Ok(Ok(decision)) => decision,
         Ok(Err(refusal)) => {

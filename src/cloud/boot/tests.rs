@@ -14,13 +14,45 @@ use tower_service::Service as _;
 use super::*;
 use crate::clock;
 use crate::cloud::admission::{NodeState, Policy};
-use crate::cloud::config::CloudConfig;
+use crate::cloud::config::{CloudConfig, StoreSettings};
+use crate::cloud::state::Patience;
+use crate::cloud::store::tests::postgresql;
 use crate::cloud::store::{Asset, NewCluster, Node};
 use crate::secret::Secret;
 use crate::wire::{BootId, MacAddr, Nonce, SystemUuid, Ticket};
 
 const MAC: MacAddr = MacAddr([0x52, 0x54, 0, 0, 0, 1]);
 const BASE: &str = "version: v1alpha1\nmachine:\n  type: worker\n  install: {disk: /dev/vda}\n";
+
+/// Every test runs on both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Database {
+    Sqlite,
+    Postgresql,
+}
+
+macro_rules! on_both {
+    ($($test:ident),* $(,)?) => {
+        mod on_sqlite {
+            $(#[tokio::test] async fn $test() { super::$test(super::Database::Sqlite).await; })*
+        }
+        mod on_postgresql {
+            $(#[tokio::test] async fn $test() { super::$test(super::Database::Postgresql).await; })*
+        }
+    };
+}
+
+on_both! {
+    an_unapproved_node_waits_and_goes_on_after_approval,
+    a_ticket_works_once_for_its_machine_in_its_time,
+    the_machine_config_is_handed_out_once,
+    a_newer_boot_takes_back_the_older_ones_token,
+    a_rejected_node_gets_nothing_even_with_a_token_in_hand,
+    a_known_uuid_with_another_address_is_held_even_at_an_automatic_site,
+    a_placeholder_uuid_is_no_identity,
+    blobs_need_their_capability_and_a_changed_one_never_arrives_whole,
+    malformed_requests_are_refused_in_words,
+}
 
 /// A cloud with one cluster and one site, and the site's key.
 struct Lab {
@@ -39,11 +71,13 @@ struct Reply {
 }
 
 impl Lab {
-    fn new(name: &str, policy: Policy) -> Self {
-        let folder = std::env::temp_dir().join(format!("fairlead-boot-{name}-{}", std::process::id()));
+    fn new(database: Database, name: &str, policy: Policy) -> Self {
+        let folder = std::env::temp_dir().join(format!("fairlead-boot-{name}-{database:?}-{}", std::process::id()));
         drop(std::fs::remove_dir_all(&folder));
-        CloudState::init(&folder).unwrap();
-        let state = Arc::new(CloudState::open(&folder).unwrap());
+        let postgresql = (database == Database::Postgresql).then(|| postgresql(name));
+        let settings = StoreSettings { postgresql, key: None };
+        CloudState::init(&folder, &settings).unwrap();
+        let state = Arc::new(CloudState::open(&folder, &settings, Patience::None).unwrap());
         std::fs::write(folder.join("kernel"), vec![b'k'; 300_000]).unwrap();
         let stored = state.blobs().import(&folder.join("kernel")).unwrap();
         let asset = Asset { digest: stored.digest, size: stored.size };
@@ -56,12 +90,13 @@ impl Lab {
             initramfs: asset,
         };
         let key = Ed25519KeyPair::from_seed_unchecked(&[9; 32]).unwrap();
+        let public_key = key.public_key().as_ref().to_vec();
         let site = state
             .store
-            .transaction(|tx| {
+            .transaction(move |tx| {
                 let cluster = tx.add_cluster(&cluster, clock::now())?;
                 let site = tx.add_site(&"plant-1".parse().unwrap(), cluster, policy, clock::now())?;
-                tx.replace_ticket_key(site, key.public_key().as_ref(), clock::now())?;
+                tx.replace_ticket_key(site, &public_key, clock::now())?;
                 Ok::<_, StoreError>(site)
             })
             .unwrap();
@@ -104,11 +139,12 @@ impl Lab {
     }
 
     fn set_state(&self, state: NodeState) {
-        self.state.store.transaction(|tx| tx.set_node_state(1, state, "test", clock::now())).unwrap();
+        self.state.store.transaction(move |tx| tx.set_node_state(1, state, "test", clock::now())).unwrap();
     }
 
     fn alarms(&self) -> Vec<String> {
-        let timeline = self.state.store.transaction(|tx| tx.timeline(self.site, BootId([1; 8]), 1)).unwrap();
+        let site = self.site;
+        let timeline = self.state.store.read(move |tx| tx.timeline(site, BootId([1; 8]), 1)).unwrap();
         timeline.into_iter().filter(|event| event.alarm).map(|event| event.kind).collect()
     }
 }
@@ -124,9 +160,8 @@ fn word<'a>(script: &'a str, start: &str) -> &'a str {
     script.split_whitespace().find(|word| word.starts_with(start)).unwrap_or_else(|| panic!("no {start} in {script}"))
 }
 
-#[tokio::test]
-async fn an_unapproved_node_waits_and_goes_on_after_approval() {
-    let lab = Lab::new("wait", Policy::Approve);
+async fn an_unapproved_node_waits_and_goes_on_after_approval(database: Database) {
+    let lab = Lab::new(database, "wait", Policy::Approve);
     let first = lab.script(&lab.ticket().sign(&lab.key)).await;
     assert_eq!(first.status, StatusCode::OK);
     assert!(first.text.contains(&lab.node().code), "{}", first.text);
@@ -139,9 +174,8 @@ async fn an_unapproved_node_waits_and_goes_on_after_approval() {
     assert!(third.text.contains("talos.config=https://boot.example.com/boot/v1/config?token="), "{}", third.text);
 }
 
-#[tokio::test]
-async fn a_ticket_works_once_for_its_machine_in_its_time() {
-    let lab = Lab::new("ticket", Policy::Auto);
+async fn a_ticket_works_once_for_its_machine_in_its_time(database: Database) {
+    let lab = Lab::new(database, "ticket", Policy::Auto);
     let ticket = lab.ticket();
     let other = MacAddr([0x52, 0x54, 0, 0, 0, 2]);
     let uuid = "4c4c4544-0042-3510-8052-b4c04f564231";
@@ -166,9 +200,8 @@ async fn a_ticket_works_once_for_its_machine_in_its_time() {
     assert_eq!(lab.alarms(), ["ticket_for_other_machine", "ticket_for_other_machine", "ticket_for_other_machine", "ticket_replayed"]);
 }
 
-#[tokio::test]
-async fn the_machine_config_is_handed_out_once() {
-    let lab = Lab::new("once", Policy::Auto);
+async fn the_machine_config_is_handed_out_once(database: Database) {
+    let lab = Lab::new(database, "once", Policy::Auto);
     let script = lab.script(&lab.ticket().sign(&lab.key)).await.text;
     let url = word(&script, "talos.config=").trim_start_matches("talos.config=").to_owned();
     let config = lab.get(&url, "").await;
@@ -186,9 +219,8 @@ async fn the_machine_config_is_handed_out_once() {
     assert!(lab.script(&lab.ticket().sign(&lab.key)).await.text.contains("talos.config="));
 }
 
-#[tokio::test]
-async fn a_newer_boot_takes_back_the_older_ones_token() {
-    let lab = Lab::new("newer", Policy::Auto);
+async fn a_newer_boot_takes_back_the_older_ones_token(database: Database) {
+    let lab = Lab::new(database, "newer", Policy::Auto);
     let old = lab.script(&lab.ticket().sign(&lab.key)).await.text;
     let new = lab.script(&lab.ticket().sign(&lab.key)).await.text;
     let fetch = |script: &str| word(script, "talos.config=").trim_start_matches("talos.config=").to_owned();
@@ -196,9 +228,8 @@ async fn a_newer_boot_takes_back_the_older_ones_token() {
     assert_eq!(lab.get(&fetch(&new), "").await.status, StatusCode::OK);
 }
 
-#[tokio::test]
-async fn a_rejected_node_gets_nothing_even_with_a_token_in_hand() {
-    let lab = Lab::new("reject", Policy::Auto);
+async fn a_rejected_node_gets_nothing_even_with_a_token_in_hand(database: Database) {
+    let lab = Lab::new(database, "reject", Policy::Auto);
     let script = lab.script(&lab.ticket().sign(&lab.key)).await.text;
     lab.set_state(NodeState::Rejected);
     let config = lab.get(word(&script, "talos.config=").trim_start_matches("talos.config="), "").await;
@@ -206,9 +237,8 @@ async fn a_rejected_node_gets_nothing_even_with_a_token_in_hand() {
     assert!(lab.script(&lab.ticket().sign(&lab.key)).await.text.contains("refused by its operator"));
 }
 
-#[tokio::test]
-async fn a_known_uuid_with_another_address_is_held_even_at_an_automatic_site() {
-    let lab = Lab::new("collide", Policy::Auto);
+async fn a_known_uuid_with_another_address_is_held_even_at_an_automatic_site(database: Database) {
+    let lab = Lab::new(database, "collide", Policy::Auto);
     lab.script(&lab.ticket().sign(&lab.key)).await;
     let other = MacAddr([0x52, 0x54, 0, 0, 0, 2]);
     let ticket = Ticket { mac: other, boot: BootId([2; 8]), ..lab.ticket() };
@@ -218,18 +248,16 @@ async fn a_known_uuid_with_another_address_is_held_even_at_an_automatic_site() {
     assert!(nodes.last().unwrap().reason.starts_with("held:"));
 }
 
-#[tokio::test]
-async fn a_placeholder_uuid_is_no_identity() {
-    let lab = Lab::new("placeholder", Policy::Auto);
+async fn a_placeholder_uuid_is_no_identity(database: Database) {
+    let lab = Lab::new(database, "placeholder", Policy::Auto);
     let uuid: SystemUuid = "03000200-0400-0500-0006-000700080009".parse().unwrap();
     let ticket = Ticket { uuid: Some(uuid), ..lab.ticket() };
     lab.script_as(&ticket.sign(&lab.key), MAC, &uuid.to_string()).await;
     assert_eq!(lab.node().key.uuid, None);
 }
 
-#[tokio::test]
-async fn blobs_need_their_capability_and_a_changed_one_never_arrives_whole() {
-    let lab = Lab::new("blob", Policy::Auto);
+async fn blobs_need_their_capability_and_a_changed_one_never_arrives_whole(database: Database) {
+    let lab = Lab::new(database, "blob", Policy::Auto);
     let script = lab.script(&lab.ticket().sign(&lab.key)).await.text;
     let url = script.split_whitespace().find(|word| word.ends_with("/kernel")).unwrap().to_owned();
     let kernel = lab.get(&url, "").await;
@@ -252,9 +280,8 @@ async fn blobs_need_their_capability_and_a_changed_one_never_arrives_whole() {
     panic!("no alarm: {:?}", lab.alarms());
 }
 
-#[tokio::test]
-async fn malformed_requests_are_refused_in_words() {
-    let lab = Lab::new("malformed", Policy::Auto);
+async fn malformed_requests_are_refused_in_words(database: Database) {
+    let lab = Lab::new(database, "malformed", Policy::Auto);
     for query in
         ["", "?mac=x", "?mac=52-54-00-00-00-01", "?mac=52-54-00-00-00-01&platform=efi&uuid=x", "?mac=%ff&platform=efi", "?mac=1&mac=2"]
     {

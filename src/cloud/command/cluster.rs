@@ -81,9 +81,10 @@ impl Add {
         let (kernel, initramfs) = (import(&self.kernel)?, import(&self.initramfs)?);
         let (name, now) = (self.name.clone(), clock::now());
         let cluster = NewCluster { name: self.name, machine_config, tailscale_key, kernel_args, kernel, initramfs };
-        state.store.transaction(|tx| {
+        let added = name.clone();
+        state.store.transaction(move |tx| {
             tx.add_cluster(&cluster, now)?;
-            tx.audit(now, "operator", "cluster.add", name.as_str(), &format!("kernel {} initramfs {}", kernel.digest, initramfs.digest))
+            tx.audit(now, "operator", "cluster.add", added.as_str(), &format!("kernel {} initramfs {}", kernel.digest, initramfs.digest))
         })?;
         say(&format!("added cluster {name}"))?;
         say(&format!("  kernel    {} ({} octets)", kernel.digest, kernel.size))?;
@@ -125,7 +126,7 @@ impl Add {
 }
 
 fn list(state: &CloudState, output: Output) -> Result<()> {
-    let clusters = state.store.transaction(|tx| tx.clusters())?;
+    let clusters = state.store.read(|tx| tx.clusters())?;
     match output {
         Output::Json => {
             let values: Vec<_> = clusters

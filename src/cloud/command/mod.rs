@@ -4,6 +4,7 @@ mod cluster;
 mod node;
 mod session;
 mod site;
+mod store;
 mod table;
 
 use std::path::PathBuf;
@@ -13,7 +14,7 @@ use clap_complete::Shell;
 
 use crate::cloud::config::{CloudConfig, DEFAULT_PATH};
 use crate::cloud::serve::serve;
-use crate::cloud::state::CloudState;
+use crate::cloud::state::{CloudState, Patience};
 use crate::cloud::store::StoreError;
 use crate::command_line::{self, LogFormat, say};
 use crate::failure::{Failure, Result};
@@ -67,6 +68,29 @@ enum Command {
     /// Boots, step by step
     #[command(subcommand)]
     Session(session::SessionCommand),
+    /// Write a copy of the SQLite database to a file, while `serve` runs
+    Backup {
+        /// The file
+        file: PathBuf,
+    },
+    /// Put a backup in the place of the SQLite database, while `serve` does not run
+    Restore {
+        /// The file that `backup` wrote
+        file: PathBuf,
+    },
+    /// Write all that the store holds to a file, to carry it to another database
+    Export {
+        /// The file
+        file: PathBuf,
+    },
+    /// Take in what `export` wrote, into a store that is empty
+    Import {
+        /// The file
+        file: PathBuf,
+    },
+    /// The store's key
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     /// The iPXE files that sites serve to their nodes
     #[command(subcommand)]
     Firmware(crate::firmware::command::FirmwareCommand),
@@ -98,7 +122,10 @@ impl CloudArguments {
         let Self { global, command } = self;
         command_line::start_logging(&global.log, global.log_format)?;
         let load = || CloudConfig::load(&global.config);
-        let open = || CloudState::open(&load()?.state_dir);
+        let open = || {
+            let config = load()?;
+            CloudState::open(&config.state_dir, &config.store, Patience::None)
+        };
         match command {
             Command::Init => init(&load()?),
             Command::Serve => run_serve(load()?),
@@ -107,9 +134,14 @@ impl CloudArguments {
             Command::Site(command) => command.run(&load()?, &open()?),
             Command::Node(command) => command.run(&open()?),
             Command::Session(command) => command.run(&open()?),
+            Command::Backup { file } => store::back_up(&load()?, &open()?, &file),
+            Command::Restore { file } => store::restore(&load()?, &file),
+            Command::Export { file } => store::export(&open()?, &file),
+            Command::Import { file } => store::import(&load()?, &file),
+            Command::Store(command) => command.run(&load()?, &open()?),
             Command::Firmware(command) => {
                 // Some of it works before there is a cloud.
-                let state = load().and_then(|config| CloudState::open(&config.state_dir));
+                let state = open();
                 command.run(state.map(|state| (state.authority.root_fingerprint(), state.firmware_folder())))
             }
             Command::Completions { shell } => command_line::write_completions(Self::command(), shell),
@@ -119,7 +151,7 @@ impl CloudArguments {
 }
 
 fn init(config: &CloudConfig) -> Result<()> {
-    let fingerprint = CloudState::init(&config.state_dir)?;
+    let fingerprint = CloudState::init(&config.state_dir, &config.store)?;
     let folder = config.state_dir.display();
     say(&format!("made a cloud in `{folder}`"))?;
     say(&format!("root fingerprint: {fingerprint}"))?;
@@ -128,7 +160,7 @@ fn init(config: &CloudConfig) -> Result<()> {
 }
 
 fn run_serve(config: CloudConfig) -> Result<()> {
-    let state = CloudState::open(&config.state_dir)?;
+    let state = CloudState::open(&config.state_dir, &config.store, Patience::Unlimited)?;
     let firmware = open_firmware(&state);
     if let Err(failure) = &firmware {
         tracing::warn!("sites get no firmware from this cloud: {}", failure.to_string().replace('\n', "; "));
@@ -143,10 +175,10 @@ fn open_firmware(state: &CloudState) -> Result<SealedSet> {
 }
 
 fn check(config: &CloudConfig) -> Result<()> {
-    let state = CloudState::open(&config.state_dir)?;
+    let state = CloudState::open(&config.state_dir, &config.store, Patience::None)?;
     say(&format!("ok: state folder `{}`, root {}", config.state_dir.display(), state.authority.root_fingerprint()))?;
     let blobs = state.blobs();
-    let clusters = state.store.transaction(|tx| tx.clusters())?;
+    let clusters = state.store.read(|tx| tx.clusters())?;
     for cluster in &clusters {
         for (what, asset) in [("kernel", cluster.kernel), ("initramfs", cluster.initramfs)] {
             blobs.verify(asset.digest).map_err(|error| {

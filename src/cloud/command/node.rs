@@ -55,21 +55,21 @@ impl NodeCommand {
     pub(super) fn run(self, state: &CloudState) -> Result<()> {
         match self {
             Self::List { state: wanted, output } => list(state, wanted, output),
-            Self::Approve { node, hostname } => change(state, &node, |tx, node, now| {
+            Self::Approve { node, hostname } => change(state, &node, move |tx, node, now| {
                 if let Some(hostname) = &hostname {
                     tx.set_hostname(node, hostname)?;
                 }
                 step(tx, node, Trigger::Approve, EventKind::Approved, "approved by the operator", now)
             }),
-            Self::Reject { node, reason } => change(state, &node, |tx, node, now| {
+            Self::Reject { node, reason } => change(state, &node, move |tx, node, now| {
                 tx.revoke_tokens(node.id, Purpose::Config)?;
                 step(tx, node, Trigger::Reject, EventKind::Rejected, &reason, now)
             }),
-            Self::Rearm { node } => change(state, &node, |tx, node, now| {
+            Self::Rearm { node } => change(state, &node, move |tx, node, now| {
                 tx.revoke_tokens(node.id, Purpose::Config)?;
                 step(tx, node, Trigger::Rearm, EventKind::Rearmed, "rearmed by the operator", now)
             }),
-            Self::LocalBoot { node, way } => change(state, &node, |tx, node, now| {
+            Self::LocalBoot { node, way } => change(state, &node, move |tx, node, now| {
                 tx.set_local_boot(node.id, way)?;
                 tx.audit(now, "operator", "node.local_boot", &node.id.to_string(), way.as_str())?;
                 Ok(Ok(format!("is sent to its disk by `{way}` from now on")))
@@ -107,12 +107,13 @@ fn way_out(node: &Node) -> String {
 fn change(
     state: &CloudState,
     text: &str,
-    work: impl FnOnce(&Tx<'_>, &Node, Timestamp) -> Result<Result<String>, StoreError>,
+    work: impl Fn(&Tx<'_>, &Node, Timestamp) -> Result<Result<String>, StoreError> + Send + 'static,
 ) -> Result<()> {
     let now = clock::now();
-    let outcome = state.store.transaction(|tx| {
-        let nodes = tx.nodes_called(text)?;
-        let [node] = nodes.as_slice() else { return Err(not_one(text, &nodes)) };
+    let text = text.to_owned();
+    let outcome = state.store.transaction(move |tx| {
+        let nodes = tx.nodes_called(&text)?;
+        let [node] = nodes.as_slice() else { return Err(not_one(&text, &nodes)) };
         let said = work(tx, node, now)??;
         Ok(format!("node {} ({}) {said}", node.id, node.key.mac))
     });
@@ -137,7 +138,7 @@ pub(super) fn to_json(node: &Node, site: &str) -> Value {
 }
 
 fn list(state: &CloudState, wanted: Option<NodeState>, output: Output) -> Result<()> {
-    let (mut nodes, sites) = state.store.transaction(|tx| Ok::<_, StoreError>((tx.nodes()?, tx.sites()?)))?;
+    let (mut nodes, sites) = state.store.read(|tx| Ok::<_, StoreError>((tx.nodes()?, tx.sites()?)))?;
     nodes.retain(|node| wanted.is_none_or(|wanted| node.state == wanted));
     let site = |id: u32| sites.iter().find(|site| site.id == id).map(|site| site.name.to_string()).unwrap_or_default();
     match output {

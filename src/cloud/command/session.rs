@@ -49,8 +49,9 @@ impl SessionCommand {
 }
 
 fn list(state: &CloudState, node: Option<&str>, limit: u32, output: Output) -> Result<()> {
-    let (sessions, nodes, sites) = state.store.transaction(|tx| {
-        let wanted = match node {
+    let node = node.map(str::to_owned);
+    let (sessions, nodes, sites) = state.store.read(move |tx| {
+        let wanted = match node.as_deref() {
             None => None,
             Some(text) => match tx.nodes_called(text)?.as_slice() {
                 [node] => Some(node.id),
@@ -94,8 +95,9 @@ fn list(state: &CloudState, node: Option<&str>, limit: u32, output: Output) -> R
 }
 
 fn show(state: &CloudState, text: &str, output: Output) -> Result<()> {
-    let shown = state.store.transaction(|tx| {
-        let session = match text {
+    let text = text.to_owned();
+    let shown = state.store.read(move |tx| {
+        let session = match text.as_str() {
             "latest" => tx.sessions(None, 1)?.into_iter().next(),
             number => match number.parse() {
                 Ok(id) => tx.session(id)?,

@@ -81,11 +81,12 @@ impl Add {
     fn run(self, config: &CloudConfig, state: &CloudState) -> Result<()> {
         let token = new_token(config, state, self.lifetime.duration)?;
         let now = clock::now();
-        let added = state.store.transaction(|tx| {
-            let Some(cluster) = tx.cluster_named(&self.cluster)? else { return Ok(false) };
-            let site = tx.add_site(&self.name, cluster.id, self.admission, now)?;
-            tx.add_join_token(site, &token.secret, token.expires_at)?;
-            tx.audit(now, "operator", "site.add", self.name.as_str(), self.admission.as_str())?;
+        let (name, cluster, admission, made) = (self.name.clone(), self.cluster.clone(), self.admission, token.clone());
+        let added = state.store.transaction(move |tx| {
+            let Some(cluster) = tx.cluster_named(&cluster)? else { return Ok(false) };
+            let site = tx.add_site(&name, cluster.id, admission, now)?;
+            tx.add_join_token(site, &made.secret, made.expires_at)?;
+            tx.audit(now, "operator", "site.add", name.as_str(), admission.as_str())?;
             Ok::<_, StoreError>(true)
         })?;
         if !added {
@@ -99,10 +100,11 @@ impl Add {
 fn token(config: &CloudConfig, state: &CloudState, name: &Name, lifetime: Duration) -> Result<()> {
     let token = new_token(config, state, lifetime)?;
     let now = clock::now();
-    let found = state.store.transaction(|tx| {
-        let Some(site) = tx.sites()?.into_iter().find(|site| site.name == *name) else { return Ok(false) };
-        tx.add_join_token(site.id, &token.secret, token.expires_at)?;
-        tx.audit(now, "operator", "site.token", name.as_str(), &token.expires_at.to_string())?;
+    let (wanted, made) = (name.clone(), token.clone());
+    let found = state.store.transaction(move |tx| {
+        let Some(site) = tx.site_named(&wanted)? else { return Ok(false) };
+        tx.add_join_token(site.id, &made.secret, made.expires_at)?;
+        tx.audit(now, "operator", "site.token", wanted.as_str(), &made.expires_at.to_string())?;
         Ok::<_, StoreError>(true)
     })?;
     if !found {
@@ -129,8 +131,9 @@ fn show(token: &JoinToken, what: &str) -> Result<()> {
 }
 
 fn events(state: &CloudState, name: &Name, most: u32, output: Output) -> Result<()> {
-    let found = state.store.transaction(|tx| {
-        let Some(site) = tx.sites()?.into_iter().find(|site| site.name == *name) else { return Ok(None) };
+    let wanted = name.clone();
+    let found = state.store.read(move |tx| {
+        let Some(site) = tx.site_named(&wanted)? else { return Ok(None) };
         tx.site_events(site.id, most).map(Some)
     })?;
     let Some(events) = found else {
@@ -163,7 +166,7 @@ fn events(state: &CloudState, name: &Name, most: u32, output: Output) -> Result<
 }
 
 fn list(state: &CloudState, output: Output) -> Result<()> {
-    let (sites, clusters) = state.store.transaction(|tx| Ok::<_, StoreError>((tx.sites()?, tx.clusters()?)))?;
+    let (sites, clusters) = state.store.read(|tx| Ok::<_, StoreError>((tx.sites()?, tx.clusters()?)))?;
     let cluster = |id: i64| clusters.iter().find(|cluster| cluster.id == id).map(|cluster| cluster.name.to_string()).unwrap_or_default();
     match output {
         Output::Json => {

@@ -63,7 +63,7 @@ impl SiteService {
         let Some(certificate) = channel.certificate else {
             return Err(refuse(StatusCode::UNAUTHORIZED, "no client certificate", "join this box first: fairlead-edge join"));
         };
-        match self.state.store.call(move |tx| tx.site_of_certificate(certificate)).await {
+        match self.state.store.call_read(move |tx| tx.site_of_certificate(certificate)).await {
             Ok(Some(site)) => Ok(site),
             Ok(None) => {
                 tracing::warn!(peer = %channel.peer, %certificate, "refused a box whose certificate is not good any longer");

@@ -1,10 +1,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use rusqlite::{OptionalExtension as _, Row};
 use serde::{Deserialize, Serialize};
 
-use super::{StoreError, Tx, exists_already, read_back, stored, unsigned};
+use super::sql::{Row, values};
+use super::{StoreError, Tx, read_back};
 use crate::clock::Timestamp;
 use crate::cloud::admission::{NodeState, Policy};
 use crate::wire::{MacAddr, Name, SystemUuid};
@@ -104,9 +104,8 @@ impl Tx<'_> {
     /// # Errors
     /// The database's own.
     pub fn node_by_key(&self, key: &NodeKey) -> Result<Option<Node>, StoreError> {
-        let mut statement = self.sql.prepare_cached(&format!("SELECT {COLUMNS} FROM node WHERE site = ?1 AND mac = ?2 AND uuid = ?3"))?;
-        let mut rows = statement.query((key.site, key.mac.to_string(), uuid_text(key.uuid)))?;
-        rows.next()?.map(read).transpose()
+        let question = self.locked(&format!("SELECT {COLUMNS} FROM node WHERE site = ?1 AND mac = ?2 AND uuid = ?3"));
+        self.row(&question, values![key.site, key.mac.to_string(), uuid_text(key.uuid)])?.as_ref().map(read).transpose()
     }
 
     /// The node of that number.
@@ -114,9 +113,7 @@ impl Tx<'_> {
     /// # Errors
     /// The database's own.
     pub fn node(&self, id: i64) -> Result<Option<Node>, StoreError> {
-        let mut statement = self.sql.prepare_cached(&format!("SELECT {COLUMNS} FROM node WHERE id = ?1"))?;
-        let mut rows = statement.query([id])?;
-        rows.next()?.map(read).transpose()
+        self.row(&format!("SELECT {COLUMNS} FROM node WHERE id = ?1"), values![id])?.as_ref().map(read).transpose()
     }
 
     /// All nodes, the newest last.
@@ -124,13 +121,7 @@ impl Tx<'_> {
     /// # Errors
     /// The database's own.
     pub fn nodes(&self) -> Result<Vec<Node>, StoreError> {
-        let mut statement = self.sql.prepare(&format!("SELECT {COLUMNS} FROM node ORDER BY id"))?;
-        let mut rows = statement.query([])?;
-        let mut nodes = Vec::new();
-        while let Some(row) = rows.next()? {
-            nodes.push(read(row)?);
-        }
-        Ok(nodes)
+        self.rows(&format!("SELECT {COLUMNS} FROM node ORDER BY id"), &[])?.iter().map(read).collect()
     }
 
     /// Nodes that a person may mean by `text`: a number, a code, a hardware address, a UUID or a host name.
@@ -141,16 +132,11 @@ impl Tx<'_> {
         let code = text.to_ascii_uppercase();
         let mac = text.parse::<MacAddr>().map(|mac| mac.to_string()).unwrap_or_default();
         let uuid = text.parse::<SystemUuid>().map(|uuid| uuid.to_string()).unwrap_or_default();
-        let mut statement = self.sql.prepare(&format!(
+        let question = format!(
             "SELECT {COLUMNS} FROM node WHERE CAST(id AS TEXT) = ?1 OR code = ?2 OR (mac = ?3 AND ?3 <> '') OR (uuid = ?4 AND ?4 <> '') \
              OR hostname = ?1 ORDER BY id"
-        ))?;
-        let mut rows = statement.query((text, code, mac, uuid))?;
-        let mut nodes = Vec::new();
-        while let Some(row) = rows.next()? {
-            nodes.push(read(row)?);
-        }
-        Ok(nodes)
+        );
+        self.rows(&question, values![text, code, mac, uuid])?.iter().map(read).collect()
     }
 
     /// Another node that has the same hardware address or the same UUID, at any site.
@@ -158,12 +144,11 @@ impl Tx<'_> {
     /// # Errors
     /// The database's own.
     pub fn node_colliding_with(&self, key: &NodeKey) -> Result<Option<Node>, StoreError> {
-        let mut statement = self.sql.prepare_cached(&format!(
+        let question = format!(
             "SELECT {COLUMNS} FROM node WHERE (mac = ?2 OR (uuid = ?3 AND ?3 <> '')) AND NOT (site = ?1 AND mac = ?2 AND uuid = ?3) \
              ORDER BY id LIMIT 1"
-        ))?;
-        let mut rows = statement.query((key.site, key.mac.to_string(), uuid_text(key.uuid)))?;
-        rows.next()?.map(read).transpose()
+        );
+        self.row(&question, values![key.site, key.mac.to_string(), uuid_text(key.uuid)])?.as_ref().map(read).transpose()
     }
 
     /// Records a machine that was never seen before, and returns its node.
@@ -186,11 +171,13 @@ impl Tx<'_> {
             (None, NodeState::Approved) => "approved by the site's policy `auto`".to_owned(),
             (None, _) => "new; waits for a person's approval".to_owned(),
         };
-        self.sql
-            .execute(
-                "INSERT INTO node (site, mac, uuid, code, state, reason, hostname, serial, product, local_boot, first_seen, changed_at) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11)",
-                rusqlite::params![
+        let row = self
+            .row(
+                &format!(
+                    "INSERT INTO node (site, mac, uuid, code, state, reason, hostname, serial, product, local_boot, first_seen, changed_at) \
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11) RETURNING {COLUMNS}"
+                ),
+                values![
                     key.site,
                     key.mac.to_string(),
                     uuid_text(key.uuid),
@@ -198,15 +185,14 @@ impl Tx<'_> {
                     state.as_str(),
                     reason,
                     hostname.as_str(),
-                    facts.serial,
-                    facts.product,
+                    &facts.serial,
+                    &facts.product,
                     LocalBoot::default().as_str(),
-                    stored(now)
+                    now
                 ],
             )
-            .map_err(|error| exists_already(error, "node", code))?;
-        let id = self.sql.last_insert_rowid();
-        self.node(id)?.ok_or_else(|| StoreError::Unreadable { what: "node", value: id.to_string() })
+            .map_err(|error| error.exists_already("node", code))?;
+        row.as_ref().map(read).transpose()?.ok_or_else(|| StoreError::Unreadable { what: "node", value: code.to_owned() })
     }
 
     /// Keeps what the machine says of itself now.
@@ -214,9 +200,10 @@ impl Tx<'_> {
     /// # Errors
     /// The database's own.
     pub fn set_node_facts(&self, id: i64, facts: &NodeFacts) -> Result<(), StoreError> {
-        self.sql
-            .prepare_cached("UPDATE node SET serial = ?2, product = ?3 WHERE id = ?1 AND (serial <> ?2 OR product <> ?3)")?
-            .execute((id, &facts.serial, &facts.product))?;
+        self.execute(
+            "UPDATE node SET serial = ?2, product = ?3 WHERE id = ?1 AND (serial <> ?2 OR product <> ?3)",
+            values![id, &facts.serial, &facts.product],
+        )?;
         Ok(())
     }
 
@@ -225,12 +212,7 @@ impl Tx<'_> {
     /// # Errors
     /// The database's own.
     pub fn set_node_state(&self, id: i64, state: NodeState, reason: &str, now: Timestamp) -> Result<(), StoreError> {
-        self.sql.prepare_cached("UPDATE node SET state = ?2, reason = ?3, changed_at = ?4 WHERE id = ?1")?.execute((
-            id,
-            state.as_str(),
-            reason,
-            stored(now),
-        ))?;
+        self.execute("UPDATE node SET state = ?2, reason = ?3, changed_at = ?4 WHERE id = ?1", values![id, state.as_str(), reason, now])?;
         Ok(())
     }
 
@@ -239,18 +221,14 @@ impl Tx<'_> {
     /// # Errors
     /// When another node of the site has it, or the database's own.
     pub fn set_hostname(&self, node: &Node, hostname: &Name) -> Result<(), StoreError> {
-        let taken: Option<i64> = self
-            .sql
-            .query_row(
-                "SELECT id FROM node WHERE site = ?1 AND hostname = ?2 AND id <> ?3",
-                (node.key.site, hostname.as_str(), node.id),
-                |row| row.get(0),
-            )
-            .optional()?;
+        let taken: Option<i64> = self.one(
+            "SELECT id FROM node WHERE site = ?1 AND hostname = ?2 AND id <> ?3",
+            values![node.key.site, hostname.as_str(), node.id],
+        )?;
         if taken.is_some() {
             return Err(StoreError::Exists { kind: "node", name: hostname.to_string() });
         }
-        self.sql.execute("UPDATE node SET hostname = ?2 WHERE id = ?1", (node.id, hostname.as_str()))?;
+        self.execute("UPDATE node SET hostname = ?2 WHERE id = ?1", values![node.id, hostname.as_str()])?;
         Ok(())
     }
 
@@ -259,7 +237,7 @@ impl Tx<'_> {
     /// # Errors
     /// The database's own.
     pub fn set_local_boot(&self, id: i64, way: LocalBoot) -> Result<(), StoreError> {
-        self.sql.execute("UPDATE node SET local_boot = ?2 WHERE id = ?1", (id, way.as_str()))?;
+        self.execute("UPDATE node SET local_boot = ?2 WHERE id = ?1", values![id, way.as_str()])?;
         Ok(())
     }
 }
@@ -268,7 +246,7 @@ fn uuid_text(uuid: Option<SystemUuid>) -> String {
     uuid.map(|uuid| uuid.to_string()).unwrap_or_default()
 }
 
-fn read(row: &Row<'_>) -> Result<Node, StoreError> {
+fn read(row: &Row) -> Result<Node, StoreError> {
     let uuid: String = row.get(3)?;
     let way: String = row.get(10)?;
     Ok(Node {
@@ -284,7 +262,7 @@ fn read(row: &Row<'_>) -> Result<Node, StoreError> {
         hostname: read_back("host name", row.get(7)?)?,
         facts: NodeFacts { serial: row.get(8)?, product: row.get(9)? },
         local_boot: read_back("local boot", way)?,
-        first_seen: Timestamp(unsigned(row.get(11)?)),
-        changed_at: Timestamp(unsigned(row.get(12)?)),
+        first_seen: row.get(11)?,
+        changed_at: row.get(12)?,
     })
 }

@@ -1,6 +1,5 @@
-use rusqlite::{OptionalExtension as _, Row};
-
-use super::{StoreError, Tx, exists_already, read_back, stored, unsigned};
+use super::sql::{Row, values};
+use super::{StoreError, Tx, read_back};
 use crate::clock::Timestamp;
 use crate::cloud::admission::Policy;
 use crate::secret::Secret;
@@ -29,14 +28,13 @@ impl Tx<'_> {
     /// # Errors
     /// When there is one of that name, or the database's own.
     pub fn add_site(&self, name: &Name, cluster: i64, policy: Policy, now: Timestamp) -> Result<u32, StoreError> {
-        self.sql
-            .execute(
-                "INSERT INTO site (name, cluster, policy, created_at) VALUES (?1, ?2, ?3, ?4)",
-                (name.as_str(), cluster, policy.as_str(), stored(now)),
+        let id = self
+            .one(
+                "INSERT INTO site (name, cluster, policy, created_at) VALUES (?1, ?2, ?3, ?4) RETURNING id",
+                values![name.as_str(), cluster, policy.as_str(), now],
             )
-            .map_err(|error| exists_already(error, "site", name.as_str()))?;
-        let id = self.sql.last_insert_rowid();
-        u32::try_from(id).map_err(|_| StoreError::Unreadable { what: "site number", value: id.to_string() })
+            .map_err(|error| error.exists_already("site", name.as_str()))?;
+        Ok(id.unwrap_or_default())
     }
 
     /// All sites, by name.
@@ -44,13 +42,7 @@ impl Tx<'_> {
     /// # Errors
     /// The database's own.
     pub fn sites(&self) -> Result<Vec<Site>, StoreError> {
-        let mut statement = self.sql.prepare(&format!("SELECT {COLUMNS} FROM site ORDER BY name"))?;
-        let mut rows = statement.query([])?;
-        let mut sites = Vec::new();
-        while let Some(row) = rows.next()? {
-            sites.push(read(row)?);
-        }
-        Ok(sites)
+        self.rows(&format!("SELECT {COLUMNS} FROM site ORDER BY name"), &[])?.iter().map(read).collect()
     }
 
     /// The site of that number.
@@ -58,9 +50,15 @@ impl Tx<'_> {
     /// # Errors
     /// The database's own.
     pub fn site(&self, id: u32) -> Result<Option<Site>, StoreError> {
-        let mut statement = self.sql.prepare_cached(&format!("SELECT {COLUMNS} FROM site WHERE id = ?1"))?;
-        let mut rows = statement.query([id])?;
-        rows.next()?.map(read).transpose()
+        self.row(&format!("SELECT {COLUMNS} FROM site WHERE id = ?1"), values![id])?.as_ref().map(read).transpose()
+    }
+
+    /// The site of that name.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn site_named(&self, name: &Name) -> Result<Option<Site>, StoreError> {
+        self.row(&format!("SELECT {COLUMNS} FROM site WHERE name = ?1"), values![name.as_str()])?.as_ref().map(read).transpose()
     }
 
     /// Records a join token by the digest of its secret.
@@ -68,9 +66,9 @@ impl Tx<'_> {
     /// # Errors
     /// The database's own.
     pub fn add_join_token(&self, site: u32, secret: &Secret, expires_at: Timestamp) -> Result<(), StoreError> {
-        self.sql.execute(
+        self.execute(
             "INSERT INTO join_token (secret_hash, site, expires_at) VALUES (?1, ?2, ?3)",
-            (Digest::of(secret.expose()).0, site, stored(expires_at)),
+            values![Digest::of(secret.expose()).0, site, expires_at],
         )?;
         Ok(())
     }
@@ -83,20 +81,17 @@ impl Tx<'_> {
     /// The database's own.
     pub fn use_join_token(&self, secret: &Secret, ticket_key: &[u8], now: Timestamp) -> Result<Result<Site, JoinTokenRefusal>, StoreError> {
         let hash = Digest::of(secret.expose()).0;
-        let found = self
-            .sql
-            .prepare_cached("SELECT site, expires_at, used_at FROM join_token WHERE secret_hash = ?1")?
-            .query_row([hash], |row| Ok((row.get::<_, u32>(0)?, row.get::<_, i64>(1)?, row.get::<_, Option<i64>>(2)?)))
-            .optional()?;
-        let site = match found {
-            None => return Ok(Err(JoinTokenRefusal::Unknown)),
-            Some((site, _, Some(_))) if self.ticket_keys(site)?.iter().any(|known| known == ticket_key) => site,
-            Some((_, _, Some(_))) => return Ok(Err(JoinTokenRefusal::Used)),
-            Some((_, expires_at, None)) if expires_at < stored(now) => return Ok(Err(JoinTokenRefusal::Expired)),
-            Some((site, _, None)) => site,
-        };
-        self.sql.execute("UPDATE join_token SET used_at = ?2 WHERE secret_hash = ?1 AND used_at IS NULL", (hash, stored(now)))?;
-        self.sql.execute("UPDATE site SET joined_at = ?2 WHERE id = ?1", (site, stored(now)))?;
+        let question = self.locked("SELECT site, expires_at, used_at FROM join_token WHERE secret_hash = ?1");
+        let Some(row) = self.row(&question, values![hash])? else { return Ok(Err(JoinTokenRefusal::Unknown)) };
+        let (site, expires_at, used_at): (u32, Timestamp, Option<Timestamp>) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        if used_at.is_some() && !self.ticket_keys(site)?.iter().any(|known| known == ticket_key) {
+            return Ok(Err(JoinTokenRefusal::Used));
+        }
+        if used_at.is_none() && expires_at < now {
+            return Ok(Err(JoinTokenRefusal::Expired));
+        }
+        self.execute("UPDATE join_token SET used_at = ?2 WHERE secret_hash = ?1 AND used_at IS NULL", values![hash, now])?;
+        self.execute("UPDATE site SET joined_at = ?2 WHERE id = ?1", values![site, now])?;
         self.site(site)?.map(Ok).ok_or_else(|| StoreError::Unreadable { what: "site", value: site.to_string() })
     }
 
@@ -105,10 +100,9 @@ impl Tx<'_> {
     /// # Errors
     /// The database's own.
     pub fn replace_ticket_key(&self, site: u32, public_key: &[u8], now: Timestamp) -> Result<(), StoreError> {
-        self.sql.execute("DELETE FROM site_ticket_key WHERE site = ?1", [site])?;
-        self.sql.execute("DELETE FROM site_certificate WHERE site = ?1", [site])?;
-        self.sql
-            .execute("INSERT INTO site_ticket_key (site, public_key, added_at) VALUES (?1, ?2, ?3)", (site, public_key, stored(now)))?;
+        self.execute("DELETE FROM site_ticket_key WHERE site = ?1", values![site])?;
+        self.execute("DELETE FROM site_certificate WHERE site = ?1", values![site])?;
+        self.execute("INSERT INTO site_ticket_key (site, public_key, added_at) VALUES (?1, ?2, ?3)", values![site, public_key, now])?;
         Ok(())
     }
 
@@ -117,9 +111,7 @@ impl Tx<'_> {
     /// # Errors
     /// The database's own.
     pub fn ticket_keys(&self, site: u32) -> Result<Vec<Vec<u8>>, StoreError> {
-        let mut statement = self.sql.prepare_cached("SELECT public_key FROM site_ticket_key WHERE site = ?1")?;
-        let keys = statement.query_map([site], |row| row.get(0))?.collect::<Result<_, _>>()?;
-        Ok(keys)
+        self.rows("SELECT public_key FROM site_ticket_key WHERE site = ?1", values![site])?.iter().map(|row| row.get(0)).collect()
     }
 
     /// Records a certificate that was signed for the site.
@@ -127,10 +119,10 @@ impl Tx<'_> {
     /// # Errors
     /// The database's own.
     pub fn add_certificate(&self, site: u32, fingerprint: Digest, now: Timestamp, expires_at: Timestamp) -> Result<(), StoreError> {
-        self.sql.execute("DELETE FROM site_certificate WHERE site = ?1 AND expires_at < ?2", (site, stored(now)))?;
-        self.sql.execute(
+        self.execute("DELETE FROM site_certificate WHERE site = ?1 AND expires_at < ?2", values![site, now])?;
+        self.execute(
             "INSERT INTO site_certificate (fingerprint, site, issued_at, expires_at) VALUES (?1, ?2, ?3, ?4)",
-            (fingerprint.to_string(), site, stored(now), stored(expires_at)),
+            values![fingerprint.to_string(), site, now, expires_at],
         )?;
         Ok(())
     }
@@ -140,11 +132,7 @@ impl Tx<'_> {
     /// # Errors
     /// The database's own.
     pub fn site_of_certificate(&self, fingerprint: Digest) -> Result<Option<Site>, StoreError> {
-        let site: Option<u32> = self
-            .sql
-            .prepare_cached("SELECT site FROM site_certificate WHERE fingerprint = ?1")?
-            .query_row([fingerprint.to_string()], |row| row.get(0))
-            .optional()?;
+        let site: Option<u32> = self.one("SELECT site FROM site_certificate WHERE fingerprint = ?1", values![fingerprint.to_string()])?;
         site.map(|site| self.site(site)).transpose().map(Option::flatten)
     }
 }
@@ -163,17 +151,11 @@ pub enum JoinTokenRefusal {
     Expired,
 }
 
-fn read(row: &Row<'_>) -> Result<Site, StoreError> {
-    let policy = match row.get::<_, String>(3)?.as_str() {
+fn read(row: &Row) -> Result<Site, StoreError> {
+    let policy = match row.get::<String>(3)?.as_str() {
         "approve" => Policy::Approve,
         "auto" => Policy::Auto,
         other => return Err(StoreError::Unreadable { what: "admission policy", value: other.to_owned() }),
     };
-    Ok(Site {
-        id: row.get(0)?,
-        name: read_back("site name", row.get(1)?)?,
-        cluster: row.get(2)?,
-        policy,
-        joined_at: row.get::<_, Option<i64>>(4)?.map(|at| Timestamp(unsigned(at))),
-    })
+    Ok(Site { id: row.get(0)?, name: read_back("site name", row.get(1)?)?, cluster: row.get(2)?, policy, joined_at: row.get(4)? })
 }
