@@ -1,5 +1,6 @@
 //! The service in the cloud.
 //!
+//! - [`actor`]: who does something.
 //! - [`admission`]: node states and who may boot; plain functions without I/O.
 //! - [`asset`]: kernels and initramfs images, each stored once under its digest.
 //! - [`boot`]: the boot plane, which iPXE and Talos talk to.
@@ -9,6 +10,7 @@
 //! - [`serve`]: the listeners around the planes.
 //! - [`command`]: what an operator types.
 
+pub mod actor;
 pub mod admission;
 pub mod asset;
 pub mod boot;

@@ -98,6 +98,11 @@ fn nothing_secret_is_seen(cloud: &Cloud) {
         seen.push(("listing".to_owned(), cloud.run(listing).success().into_bytes()));
     }
     seen.extend(cloud.database_contents());
+    let audit = cloud.run(&["audit", "export"]).success();
+    for action in ["cluster.add", "site.add", "site.join", "node.discover", "node.boot", "config.hand_out", "store.export", "\"line\":1,"] {
+        assert!(audit.contains(action), "the audit log has no {action}: {audit}");
+    }
+    seen.push(("audit log".to_owned(), audit.into_bytes()));
     let join_secret = cloud.join_token();
     for (place, bytes) in seen {
         for secret in [program::MACHINE_TOKEN, program::TAILSCALE_KEY, token.as_str(), join_secret.as_str()] {
@@ -157,7 +162,7 @@ fn help_completions_and_man_page_name_every_command() {
     for arguments in [&["--help"][..], &["man"], &["completions", "bash"]] {
         let text = cloud.run(arguments).success();
         for command in
-            ["init", "serve", "check", "cluster", "site", "node", "session", "firmware", "backup", "restore", "export", "import", "store"]
+            ["init", "serve", "check", "cluster", "site", "node", "session", "firmware", "backup", "restore", "export", "import", "store", "audit"]
         {
             assert!(text.contains(command), "{arguments:?} does not name {command}");
         }

@@ -118,3 +118,20 @@ fn a_database_that_is_away_is_named_and_waited_for() {
     cloud.wait_until_it_serves();
     assert_eq!(site.settings(&cloud).status, 200);
 }
+
+#[test]
+fn the_audit_log_is_verified_and_its_readers_are_in_it() {
+    Cloud::on_both("audit", |cloud| {
+        let said = cloud.run(&["audit", "verify"]).success();
+        assert!(said.contains("ok: 2 lines"), "{said}");
+        let noted = said.lines().last().and_then(|line| line.rsplit(' ').next()).expect("the end").to_owned();
+        let listed = cloud.run(&["audit", "list", "--action", "audit."]).success();
+        assert!(listed.contains("audit.verify") && listed.contains("up to line 2"), "{listed}");
+        cloud.run(&["audit", "verify", "--noted", &noted]).success();
+        let other = noted.replace(':', ":0").chars().take(noted.len()).collect::<String>();
+        let refused = cloud.run(&["audit", "verify", "--noted", &other]).failure();
+        assert!(refused.contains("line 2 has the hash") && refused.contains("hint:"), "{refused}");
+        let nonsense = cloud.run(&["audit", "verify", "--noted", "2"]).failure();
+        assert!(nonsense.contains("line and hash"), "{nonsense}");
+    });
+}

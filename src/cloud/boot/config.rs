@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::{BootService, Channel, Refusal, unavailable};
 use crate::clock::{self, Timestamp};
+use crate::cloud::actor::Actor;
 use crate::cloud::admission::Trigger;
 use crate::cloud::machine_config::{Additions, BaseConfig};
 use crate::cloud::store::{EventKind, NewEvent, Outcome, Purpose, StoreError, TokenError, TokenUse, Tx};
@@ -81,7 +82,9 @@ fn hand_out(tx: &Tx<'_>, now: Timestamp, token: &Secret, root_pem: &str) -> Resu
     let digest = Digest::of(config.expose());
     tx.set_node_state(node.id, state, "its machine config was handed out", now)?;
     tx.set_outcome(session.id, Outcome::Configured)?;
-    tx.audit(now, &format!("node {}", node.id), "config.hand_out", &node.hostname.to_string(), &digest.to_string())?;
+    let with = if tailscale_key.is_some() { ", with its Tailscale key" } else { "" };
+    let detail = format!("machine config of cluster {}{with} to {}, sha256 {digest}", cluster.name, node.hostname);
+    tx.audit(now, &Actor::Node(node.id), "config.hand_out", &node.id.to_string(), &detail);
     let event = NewEvent {
         kind: EventKind::ConfigServed,
         summary: format!("machine config of {} fetched with its one-time token, sha256 {digest}", node.hostname),
@@ -103,7 +106,7 @@ fn refuse(tx: &Tx<'_>, now: Timestamp, owner: TokenUse, line: &'static str) -> R
         };
         tx.add_event(session.site, session.boot, Some(owner.node), now, &event)?;
     }
-    tx.audit(now, &format!("node {}", owner.node), "config.refuse", &owner.node.to_string(), line)?;
+    tx.audit(now, &Actor::Node(owner.node), "config.refuse", &owner.node.to_string(), line);
     Ok(Err(Refusal { status: StatusCode::FORBIDDEN, line }))
 }
 

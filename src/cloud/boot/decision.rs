@@ -7,6 +7,7 @@ use serde_json::json;
 use super::shown::Shown;
 use super::{Channel, Refusal};
 use crate::clock::Timestamp;
+use crate::cloud::actor::Actor;
 use crate::cloud::admission::{Answer, Trigger};
 use crate::cloud::config::BootPlane;
 use crate::cloud::store::{
@@ -120,7 +121,7 @@ pub(super) fn decide(
             tx.revoke_tokens(node.id, Purpose::Config)?;
             tx.add_token(&fresh.token, Purpose::Config, owner, now.after(settings.config_token_lifetime))?;
             tx.set_outcome(session.id, Outcome::Booting)?;
-            tx.audit(now, &format!("site {}", site.name), "node.boot", &node.id.to_string(), &node.hostname.to_string())?;
+            tx.audit(now, &Actor::Site(site.name.clone()), "node.boot", &node.id.to_string(), node.hostname.as_str());
             record(&NewEvent {
                 kind: EventKind::ScriptServed,
                 summary: format!("boot script of cluster {} handed to {}", cluster.name, node.hostname),
@@ -164,7 +165,7 @@ fn ticketed(tx: &Tx<'_>, now: Timestamp, settings: &BootPlane, shown: &Shown, co
             now,
             &NewEvent { kind, summary, detail: json!({"mac": shown.mac, "ticket_mac": ticket.mac}) },
         )?;
-        tx.audit(now, &format!("site {}", site.name), "ticket.refuse", &shown.mac.to_string(), line)?;
+        tx.audit(now, &Actor::Site(site.name.clone()), "ticket.refuse", &shown.mac.to_string(), line);
         Ok(Err(Refusal::forbidden(line)))
     };
     if ticket.mac != shown.mac || (ticket.uuid.is_some() && ticket.uuid != shown.uuid) {
@@ -197,7 +198,7 @@ fn ticketed(tx: &Tx<'_>, now: Timestamp, settings: &BootPlane, shown: &Shown, co
         }
         None => {
             let node = tx.add_node(&key, site.policy, code, &default_hostname(&site.name, &key), &shown.facts, now)?;
-            tx.audit(now, &format!("site {}", site.name), "node.discover", &node.id.to_string(), &node.reason)?;
+            tx.audit(now, &Actor::Site(site.name.clone()), "node.discover", &node.id.to_string(), &node.reason);
             node
         }
     };

@@ -6,11 +6,12 @@ use serde_json::json;
 
 use super::{Output, table};
 use crate::clock;
+use crate::cloud::actor::Actor;
 use crate::cloud::boot::{KERNEL_COMMAND_LINE_LIMIT, kernel_command_line};
 use crate::cloud::config::CloudConfig;
 use crate::cloud::machine_config::BaseConfig;
 use crate::cloud::state::CloudState;
-use crate::cloud::store::{Asset, NewCluster};
+use crate::cloud::store::{Asset, NewCluster, StoreError};
 use crate::command_line::say;
 use crate::failure::{Failure, Result};
 use crate::secret::Secret;
@@ -84,7 +85,9 @@ impl Add {
         let added = name.clone();
         state.store.transaction(move |tx| {
             tx.add_cluster(&cluster, now)?;
-            tx.audit(now, "operator", "cluster.add", added.as_str(), &format!("kernel {} initramfs {}", kernel.digest, initramfs.digest))
+            let detail = format!("kernel {} initramfs {}", kernel.digest, initramfs.digest);
+            tx.audit(now, &Actor::Operator, "cluster.add", added.as_str(), &detail);
+            Ok::<_, StoreError>(())
         })?;
         say(&format!("added cluster {name}"))?;
         say(&format!("  kernel    {} ({} octets)", kernel.digest, kernel.size))?;

@@ -1,5 +1,6 @@
 //! What an operator types: `fairlead-cloud COMMAND`.
 
+mod audit;
 mod cluster;
 mod node;
 mod session;
@@ -68,6 +69,9 @@ enum Command {
     /// Boots, step by step
     #[command(subcommand)]
     Session(session::SessionCommand),
+    /// What was decided, changed and handed out, by whom and when
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Write a copy of the SQLite database to a file, while `serve` runs
     Backup {
         /// The file
@@ -134,6 +138,7 @@ impl CloudArguments {
             Command::Site(command) => command.run(&load()?, &open()?),
             Command::Node(command) => command.run(&open()?),
             Command::Session(command) => command.run(&open()?),
+            Command::Audit(command) => command.run(&open()?),
             Command::Backup { file } => store::back_up(&load()?, &open()?, &file),
             Command::Restore { file } => store::restore(&load()?, &file),
             Command::Export { file } => store::export(&open()?, &file),

@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 
 use super::{Output, table};
 use crate::clock::{self, Timestamp};
+use crate::cloud::actor::Actor;
 use crate::cloud::admission::{NodeState, Trigger};
 use crate::cloud::state::CloudState;
 use crate::cloud::store::{EventKind, LocalBoot, NewEvent, Node, Purpose, StoreError, Tx};
@@ -71,7 +72,7 @@ impl NodeCommand {
             }),
             Self::LocalBoot { node, way } => change(state, &node, move |tx, node, now| {
                 tx.set_local_boot(node.id, way)?;
-                tx.audit(now, "operator", "node.local_boot", &node.id.to_string(), way.as_str())?;
+                tx.audit(now, &Actor::Operator, "node.local_boot", &node.id.to_string(), way.as_str());
                 Ok(Ok(format!("is sent to its disk by `{way}` from now on")))
             }),
         }
@@ -87,7 +88,7 @@ fn step(tx: &Tx<'_>, node: &Node, trigger: Trigger, kind: EventKind, reason: &st
         }
     };
     tx.set_node_state(node.id, state, reason, now)?;
-    tx.audit(now, "operator", &format!("node.{}", kind.as_str()), &node.id.to_string(), reason)?;
+    tx.audit(now, &Actor::Operator, &format!("node.{}", kind.as_str()), &node.id.to_string(), reason);
     if let Some(session) = tx.sessions(Some(node.id), 1)?.first() {
         let event = NewEvent { kind, summary: reason.to_owned(), detail: Value::Null };
         tx.add_event(session.site, session.boot, Some(node.id), now, &event)?;

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::{Output, table};
 use crate::clock;
+use crate::cloud::actor::Actor;
 use crate::cloud::admission::Policy;
 use crate::cloud::config::CloudConfig;
 use crate::cloud::state::{CloudState, random};
@@ -86,7 +87,7 @@ impl Add {
             let Some(cluster) = tx.cluster_named(&cluster)? else { return Ok(false) };
             let site = tx.add_site(&name, cluster.id, admission, now)?;
             tx.add_join_token(site, &made.secret, made.expires_at)?;
-            tx.audit(now, "operator", "site.add", name.as_str(), admission.as_str())?;
+            tx.audit(now, &Actor::Operator, "site.add", name.as_str(), admission.as_str());
             Ok::<_, StoreError>(true)
         })?;
         if !added {
@@ -104,7 +105,7 @@ fn token(config: &CloudConfig, state: &CloudState, name: &Name, lifetime: Durati
     let found = state.store.transaction(move |tx| {
         let Some(site) = tx.site_named(&wanted)? else { return Ok(false) };
         tx.add_join_token(site.id, &made.secret, made.expires_at)?;
-        tx.audit(now, "operator", "site.token", wanted.as_str(), &made.expires_at.to_string())?;
+        tx.audit(now, &Actor::Operator, "site.token", wanted.as_str(), &format!("join token until {}", made.expires_at));
         Ok::<_, StoreError>(true)
     })?;
     if !found {

@@ -4,6 +4,7 @@ use clap::Subcommand;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 use crate::clock;
+use crate::cloud::actor::Actor;
 use crate::cloud::config::CloudConfig;
 use crate::cloud::state::{CloudState, Patience, lock};
 use crate::cloud::store::{ArchiveError, KeySource, Keyring, Location, Store, StoreError, StoreKey, key_file, read_key_file};
@@ -63,7 +64,7 @@ fn rotate_key(config: &CloudConfig, state: &CloudState) -> Result<()> {
     let count = state.store.transaction(move |tx| {
         let now = clock::now();
         let count = tx.seal_anew(new, now)?;
-        tx.audit(now, "operator", "store.rotate_key", &new.to_string(), &format!("{count} secrets, from key {current}"))?;
+        tx.audit(now, &Actor::Operator, "store.rotate_key", &new.to_string(), &format!("{count} secrets, from key {current}"));
         Ok::<_, StoreError>(count)
     })?;
     say(&format!("sealed {count} secrets with the store key {new}"))?;
@@ -90,6 +91,11 @@ fn write(path: &Path, contents: &Secret) -> Result<()> {
 /// `backup FILE`
 pub(super) fn back_up(config: &CloudConfig, state: &CloudState, to: &Path) -> Result<()> {
     let database = sqlite_file(config, "back up")?;
+    let subject = to.display().to_string();
+    state.store.transaction(move |tx| {
+        tx.audit(clock::now(), &Actor::Operator, "store.backup", &subject, "");
+        Ok::<_, StoreError>(())
+    })?;
     Store::back_up(&database, to).map_err(|error| Failure::new(format!("cannot write the backup `{}`", to.display())).cause(&error))?;
     let key = state.store.read(|tx| tx.store_key())?;
     say(&format!("wrote the database to `{}`", to.display()))?;
@@ -127,7 +133,7 @@ fn sqlite_file(config: &CloudConfig, what: &str) -> Result<std::path::PathBuf> {
 pub(super) fn export(state: &CloudState, to: &Path) -> Result<()> {
     let rows = state
         .store
-        .export(to, clock::now())
+        .export(to, &Actor::Operator, clock::now())
         .map_err(|error| Failure::new(format!("cannot write the export `{}`", to.display())).cause(&error))?;
     say(&format!("wrote {rows} rows to `{}`; secrets in it stay sealed", to.display()))
 }
@@ -139,7 +145,7 @@ pub(super) fn import(config: &CloudConfig, from: &Path) -> Result<()> {
     if made {
         say("made the store")?;
     }
-    let rows = state.store.import(from).map_err(|error| {
+    let rows = state.store.import(from, &Actor::Operator, clock::now()).map_err(|error| {
         let hint = match &error {
             ArchiveError::NotEmpty(_) => "import into a database that has no Fairlead store yet: it is made then",
             ArchiveError::Schema { .. } => "import it with the version that wrote it, or write it anew with this one",

@@ -13,6 +13,7 @@ use axum::{Extension, Json, Router};
 use data_encoding::BASE64URL_NOPAD;
 
 use crate::clock;
+use crate::cloud::actor::Actor;
 use crate::cloud::config::CloudConfig;
 use crate::cloud::state::CloudState;
 use crate::cloud::store::{Site, StoreError};
@@ -88,13 +89,15 @@ async fn renew(
         .authority
         .sign_site(&request.csr, &site.name, now, service.config.site_plane.certificate_lifetime)
         .map_err(|error| refuse(StatusCode::BAD_REQUEST, &error.to_string(), "send a PKCS#10 request with a P-256 key"))?;
-    let (fingerprint, expires_at, id) = (signed.fingerprint, signed.expires_at, site.id);
+    let (fingerprint, expires_at, renewing) = (signed.fingerprint, signed.expires_at, site.clone());
     service
         .state
         .store
         .call(move |tx| {
-            tx.add_certificate(id, fingerprint, now, expires_at)?;
-            tx.audit(now, &format!("site {id}"), "certificate.renew", &fingerprint.to_string(), &expires_at.to_string())
+            tx.add_certificate(renewing.id, fingerprint, now, expires_at)?;
+            let detail = format!("certificate {fingerprint} until {expires_at}");
+            tx.audit(now, &Actor::Site(renewing.name.clone()), "site.renew", renewing.name.as_str(), &detail);
+            Ok(())
         })
         .await
         .map_err(|error| unavailable(&error))?;

@@ -15,6 +15,7 @@ use super::migration::STEPS;
 use super::sql::{Dialect, Value, values};
 use super::{KeyId, Store, StoreError, Tx};
 use crate::clock::Timestamp;
+use crate::cloud::actor::Actor;
 use crate::durable_file::sync_folder_of;
 use crate::wire::{Digest, Hasher};
 
@@ -76,7 +77,8 @@ const TABLES: &[Table] = &[
     Table { name: "token", key: &["hash"], columns: &["purpose", "session", "node", "expires_at", "used_at"] },
     Table { name: "event", key: &["id"], columns: &["site", "boot", "source", "node", "at", "kind", "alarm", "summary", "detail"] },
     Table { name: "spool", key: &["site", "name"], columns: &["stored_up_to"] },
-    Table { name: "audit", key: &["id"], columns: &["at", "actor", "action", "subject", "detail"] },
+    Table { name: "audit", key: &["id"], columns: &["at", "actor", "action", "subject", "detail", "hash"] },
+    Table { name: "audit_head", key: &["one"], columns: &["line", "hash"] },
 ];
 
 /// Why a file can't be imported, or written.
@@ -185,7 +187,12 @@ impl Store {
     ///
     /// # Errors
     /// When the file can't be written, or the database's own.
-    pub fn export(&self, path: &Path, now: Timestamp) -> Result<u64, ArchiveError> {
+    pub fn export(&self, path: &Path, actor: &Actor, now: Timestamp) -> Result<u64, ArchiveError> {
+        let (subject, actor) = (path.display().to_string(), actor.clone());
+        self.transaction(move |tx| {
+            tx.audit(now, &actor, "store.export", &subject, "");
+            Ok::<_, StoreError>(())
+        })?;
         let mut temporary = path.as_os_str().to_owned();
         temporary.push(".new");
         let temporary = PathBuf::from(temporary);
@@ -206,7 +213,7 @@ impl Store {
     ///
     /// # Errors
     /// When the file is not whole, not for this program or its keys, or the store is not empty. Nothing is changed then.
-    pub fn import(&self, path: &Path) -> Result<u64, ArchiveError> {
+    pub fn import(&self, path: &Path, actor: &Actor, now: Timestamp) -> Result<u64, ArchiveError> {
         let (head, rows) = check(path)?;
         if head.schema != STEPS.len() {
             return Err(ArchiveError::Schema { found: head.schema, known: STEPS.len() });
@@ -216,8 +223,12 @@ impl Store {
         if !self.keys().has(key) {
             return Err(ArchiveError::Key(key));
         }
-        let path = path.to_owned();
-        self.transaction(move |tx| read(tx, &path, key))?;
+        let (path, actor) = (path.to_owned(), actor.clone());
+        self.transaction(move |tx| {
+            read(tx, &path, key)?;
+            tx.audit(now, &actor, "store.import", &path.display().to_string(), &format!("{rows} rows"));
+            Ok::<_, ArchiveError>(())
+        })?;
         Ok(rows)
     }
 }
@@ -318,6 +329,8 @@ fn check(path: &Path) -> Result<(Head, u64), ArchiveError> {
 }
 
 fn read(tx: &Tx<'_>, path: &Path, key: KeyId) -> Result<(), ArchiveError> {
+    // Every store knows the end of its audit log; this one's is that of the file.
+    tx.execute("DELETE FROM audit_head WHERE line = 0", &[])?;
     for table in TABLES {
         if tx.one::<i64>(&format!("SELECT 1 FROM {} LIMIT 1", table.name), &[])?.is_some() {
             return Err(ArchiveError::NotEmpty(table.name));
@@ -390,18 +403,28 @@ mod tests {
                 for number in 0..1500 {
                     let cluster = tx.add_cluster(&cluster(&format!("c{number}")), Timestamp(1))?;
                     tx.add_site(&format!("s{number}").parse().unwrap(), cluster, Policy::Auto, Timestamp(2))?;
-                    tx.audit(Timestamp(3), "operator", "x", "ü\n", "")?;
+                    tx.audit(Timestamp(3), &Actor::Operator, "x", "ü\n", "");
                 }
                 Ok::<_, StoreError>(())
             })
             .unwrap();
         let file = |scratch: &Scratch| scratch.folder.join("store.jsonl");
-        let rows = first.store.export(&file(&first), Timestamp(9)).unwrap();
-        assert_eq!(second.store.import(&file(&first)).unwrap(), rows);
-        assert!(matches!(second.store.import(&file(&first)), Err(ArchiveError::NotEmpty("cluster"))));
-        second.store.export(&file(&second), Timestamp(9)).unwrap();
-        assert_eq!(fs::read(file(&first)).unwrap(), fs::read(file(&second)).unwrap());
-        third.store.import(&file(&second)).unwrap();
+        let rows = first.store.export(&file(&first), &Actor::Operator, Timestamp(9)).unwrap();
+        assert_eq!(second.store.import(&file(&first), &Actor::Operator, Timestamp(9)).unwrap(), rows);
+        assert!(matches!(second.store.import(&file(&first), &Actor::Operator, Timestamp(9)), Err(ArchiveError::NotEmpty("cluster"))));
+        second.store.export(&file(&second), &Actor::Operator, Timestamp(9)).unwrap();
+        // But for the lines that say that they were exported and imported, and the ends that follow from it.
+        let rows = |scratch: &Scratch| -> Vec<String> {
+            let text = fs::read_to_string(file(scratch)).unwrap();
+            text.lines().filter(|line| line.contains("\"row\"") && !line.contains("\"audit")).map(str::to_owned).collect()
+        };
+        assert_eq!(rows(&first).len(), 3000);
+        assert_eq!(rows(&first), rows(&second));
+        let end = |scratch: &Scratch| {
+            scratch.store.follow_audit(&Actor::Operator, "audit.verify", Timestamp(10), |_| Ok::<_, StoreError>(())).unwrap().unwrap().line
+        };
+        assert_eq!((end(&first), end(&second)), (1501, 1503));
+        third.store.import(&file(&second), &Actor::Operator, Timestamp(9)).unwrap();
         for scratch in [&second, &third] {
             let (secret, id) = scratch
                 .store
@@ -420,19 +443,19 @@ mod tests {
         let [from, to] = [Scratch::sqlite("whole"), Scratch::sqlite("cut")];
         from.store.transaction(|tx| tx.add_cluster(&cluster("c"), Timestamp(1))).unwrap();
         let path = from.folder.join("store.jsonl");
-        from.store.export(&path, Timestamp(9)).unwrap();
+        from.store.export(&path, &Actor::Operator, Timestamp(9)).unwrap();
         let whole = fs::read(&path).unwrap();
         for place in 0..whole.len() {
             let mut changed = whole.clone();
             changed[place] ^= 1;
             fs::write(&path, &changed).unwrap();
-            assert!(to.store.import(&path).is_err(), "octet {place}");
+            assert!(to.store.import(&path, &Actor::Operator, Timestamp(9)).is_err(), "octet {place}");
             fs::write(&path, &whole[..place]).unwrap();
-            assert!(to.store.import(&path).is_err(), "cut at {place}");
+            assert!(to.store.import(&path, &Actor::Operator, Timestamp(9)).is_err(), "cut at {place}");
         }
         fs::write(from.folder.join("store.key"), [9; 32]).unwrap();
         fs::write(to.folder.join("store.key"), [9; 32]).unwrap();
         fs::write(&path, &whole).unwrap();
-        assert_eq!(to.store.import(&path).unwrap(), 1);
+        assert_eq!(to.store.import(&path, &Actor::Operator, Timestamp(9)).unwrap(), 3);
     }
 }

@@ -5,6 +5,7 @@
 //! written once, for both databases. Commands open the same database while `serve` runs.
 
 mod archive;
+mod audit;
 mod cluster;
 mod error;
 mod event;
@@ -33,6 +34,7 @@ use queue::{Job, Trouble};
 use sql::{Connection, Dialect, FromValue, Row, Value, values};
 
 pub use archive::ArchiveError;
+pub use audit::{AuditFilter, AuditHead, AuditLine, BrokenChain};
 pub use cluster::{Asset, Cluster, NewCluster};
 pub use error::StoreError;
 pub use event::{Event, EventKind, NewEvent};
@@ -220,11 +222,12 @@ pub struct Tx<'store> {
     connection: RefCell<&'store mut dyn Connection>,
     keys: &'store Keyring,
     trouble: Cell<Option<Trouble>>,
+    lines: RefCell<Vec<audit::NewLine>>,
 }
 
 impl<'store> Tx<'store> {
     fn new(connection: &'store mut dyn Connection, keys: &'store Keyring) -> Self {
-        Self { connection: RefCell::new(connection), keys, trouble: Cell::new(None) }
+        Self { connection: RefCell::new(connection), keys, trouble: Cell::new(None), lines: RefCell::default() }
     }
 
     /// How a question failed, if one did. PostgreSQL keeps nothing of a transaction after that, so neither do we with SQLite.
@@ -233,9 +236,8 @@ impl<'store> Tx<'store> {
     }
 
     /// Does what is left for the end of a transaction that is to be kept.
-    #[expect(clippy::unnecessary_wraps, reason = "the audit log is written here")]
     fn finish(&self) -> Result<(), StoreError> {
-        Ok(())
+        self.write_audit()
     }
 
     fn execute(&self, sql: &str, values: &[Value]) -> Result<u64, StoreError> {
@@ -275,18 +277,6 @@ impl<'store> Tx<'store> {
             Dialect::Sqlite => sql.to_owned(),
             Dialect::Postgresql => format!("{sql} FOR UPDATE"),
         }
-    }
-
-    /// Writes a line to the audit log.
-    ///
-    /// # Errors
-    /// The database's own.
-    pub fn audit(&self, at: Timestamp, actor: &str, action: &str, subject: &str, detail: &str) -> Result<(), StoreError> {
-        self.execute(
-            "INSERT INTO audit (at, actor, action, subject, detail) VALUES (?1, ?2, ?3, ?4, ?5)",
-            values![at, actor, action, subject, detail],
-        )?;
-        Ok(())
     }
 
     /// Forgets what can never matter again: tickets and tokens long past their time.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use fairlead_lab::postgresql::{Durability, PostgresqlServer};
 
 use super::*;
+use crate::cloud::actor::Actor;
 use crate::secret::Secret;
 use crate::wire::{Digest, Nonce};
 
@@ -158,7 +159,7 @@ fn what_fails_leaves_nothing_and_takes_nobody_along() {
                 std::thread::spawn(move || {
                     together.wait();
                     store.transaction(move |tx| {
-                        tx.audit(Timestamp(number), "a", "b", "c", "d")?;
+                        tx.audit(Timestamp(number), &Actor::Cloud, "b", "c", "d");
                         match number % 4 {
                             0 => Err(StoreError::Missing("nowhere".to_owned())),
                             1 => tx.execute("INSERT INTO no_such_table VALUES (1)", &[]).map(drop),
@@ -180,7 +181,7 @@ fn a_failed_question_can_not_be_passed_over() {
     Scratch::on_both("passed-over", |scratch| {
         let before = lines(&scratch.store);
         let outcome: Result<(), StoreError> = scratch.store.transaction(|tx| {
-            tx.audit(Timestamp(1), "a", "b", "c", "d")?;
+            tx.audit(Timestamp(1), &Actor::Cloud, "b", "c", "d");
             drop(tx.execute("INSERT INTO no_such_table VALUES (1)", &[]));
             Ok(())
         });
@@ -291,6 +292,8 @@ fn secrets_of_the_first_schema_are_kept_and_name_their_key() {
         })
         .unwrap();
     assert_eq!(config.expose(), b"the config");
+    let end = store.follow_audit(&Actor::Operator, "audit.verify", Timestamp(9), |_| Ok::<_, StoreError>(())).unwrap().unwrap();
+    assert_eq!(end.line, 1);
 }
 
 #[test]
@@ -340,7 +343,11 @@ fn a_database_that_went_away_is_waited_for_and_loses_nothing_that_was_answered()
                     }
                     let name = format!("{thread}-{number}");
                     let line = name.clone();
-                    match store.transaction(move |tx| tx.audit(Timestamp(number), "a", "b", &line, "d")) {
+                    let outcome = store.transaction(move |tx| {
+                        tx.audit(Timestamp(number), &Actor::Cloud, "b", &line, "d");
+                        Ok::<_, StoreError>(())
+                    });
+                    match outcome {
                         Ok(()) => answered.push(name),
                         Err(error) => assert!(matches!(error, StoreError::Unconfirmed | StoreError::Unreachable { .. }), "{error:?}"),
                     }
