@@ -2,6 +2,7 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a failed expectation is how a test reports")]
 
+mod admission;
 mod box_and_node;
 mod program;
 mod store;
@@ -161,9 +162,10 @@ fn help_completions_and_man_page_name_every_command() {
     let cloud = Cloud::without_anything("help");
     for arguments in [&["--help"][..], &["man"], &["completions", "bash"]] {
         let text = cloud.run(arguments).success();
-        for command in
-            ["init", "serve", "check", "cluster", "site", "node", "session", "firmware", "backup", "restore", "export", "import", "store", "audit"]
-        {
+        for command in [
+            "init", "serve", "check", "cluster", "site", "node", "session", "firmware", "backup", "restore", "export", "import", "store",
+            "audit", "class",
+        ] {
             assert!(text.contains(command), "{arguments:?} does not name {command}");
         }
     }

@@ -81,7 +81,7 @@ impl BootService {
             Verdict::Wait { continuation } => self.write_wait(&mut script, decision, platform, continuation),
             Verdict::Refuse => writeln!(
                 script,
-                "echo Fairlead: this machine was refused by its operator (code {}).\n\
+                "echo Fairlead: this machine was refused by its operator, or retired (code {}).\n\
                  echo ${{indent:string}}to let it in: fairlead-cloud node approve {}\nset retry_after 60\nset next retry",
                 decision.node.code, decision.node.code
             ),

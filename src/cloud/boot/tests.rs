@@ -17,7 +17,7 @@ use crate::cloud::admission::{NodeState, Policy};
 use crate::cloud::config::{CloudConfig, StoreSettings};
 use crate::cloud::state::Patience;
 use crate::cloud::store::tests::postgresql;
-use crate::cloud::store::{Asset, NewCluster, Node};
+use crate::cloud::store::{Asset, NewCluster, Node, NodeFilter};
 use crate::secret::Secret;
 use crate::wire::{BootId, MacAddr, Nonce, SystemUuid, Ticket};
 
@@ -135,7 +135,7 @@ impl Lab {
     }
 
     fn node(&self) -> Node {
-        self.state.store.transaction(|tx| tx.nodes()).unwrap().into_iter().next().unwrap()
+        self.state.store.transaction(|tx| tx.nodes(&NodeFilter::default(), 10)).unwrap().into_iter().next().unwrap()
     }
 
     fn set_state(&self, state: NodeState) {
@@ -244,7 +244,7 @@ async fn a_known_uuid_with_another_address_is_held_even_at_an_automatic_site(dat
     let ticket = Ticket { mac: other, boot: BootId([2; 8]), ..lab.ticket() };
     let reply = lab.script_as(&ticket.sign(&lab.key), other, "4c4c4544-0042-3510-8052-b4c04f564231").await;
     assert!(reply.text.contains("waits for approval"), "{}", reply.text);
-    let nodes = lab.state.store.transaction(|tx| tx.nodes()).unwrap();
+    let nodes = lab.state.store.transaction(|tx| tx.nodes(&NodeFilter::default(), 10)).unwrap();
     assert!(nodes.last().unwrap().reason.starts_with("held:"));
 }
 

@@ -1,6 +1,6 @@
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -58,7 +58,7 @@ impl AuditCommand {
         match self {
             Self::List(list) => list.run(state),
             Self::Verify { noted } => verify(state, noted),
-            Self::Export { file } => export(state, file),
+            Self::Export { file } => export(state, file.as_deref()),
         }
     }
 }
@@ -101,9 +101,9 @@ fn verify(state: &CloudState, noted: Option<(u64, Digest)>) -> Result<()> {
     say(&format!("note the end elsewhere, for `audit verify --noted`: {}:{}", end.line, end.hash))
 }
 
-fn export(state: &CloudState, file: Option<PathBuf>) -> Result<()> {
+fn export(state: &CloudState, file: Option<&Path>) -> Result<()> {
     let cannot = |error: &std::io::Error| Failure::new("cannot write the audit log").cause(error);
-    let mut out: Box<dyn Write> = match &file {
+    let mut out: Box<dyn Write> = match file {
         Some(path) => Box::new(BufWriter::new(File::create(path).map_err(|error| cannot(&error))?)),
         None => Box::new(BufWriter::new(std::io::stdout())),
     };

@@ -1,6 +1,7 @@
 //! What an operator types: `fairlead-cloud COMMAND`.
 
 mod audit;
+mod class;
 mod cluster;
 mod node;
 mod session;
@@ -66,6 +67,9 @@ enum Command {
     /// Nodes: who may boot
     #[command(subcommand)]
     Node(node::NodeCommand),
+    /// Classes: nodes that are alike, and their labels
+    #[command(subcommand)]
+    Class(class::ClassCommand),
     /// Boots, step by step
     #[command(subcommand)]
     Session(session::SessionCommand),
@@ -137,6 +141,7 @@ impl CloudArguments {
             Command::Cluster(command) => command.run(&load()?, &open()?),
             Command::Site(command) => command.run(&load()?, &open()?),
             Command::Node(command) => command.run(&open()?),
+            Command::Class(command) => command.run(&open()?),
             Command::Session(command) => command.run(&open()?),
             Command::Audit(command) => command.run(&open()?),
             Command::Backup { file } => store::back_up(&load()?, &open()?, &file),
@@ -205,6 +210,10 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let hint = match &error {
             StoreError::Exists { .. } => "choose another name",
+            StoreError::NotThere { kind: "site", .. } => "`fairlead-cloud site list` shows them",
+            StoreError::NotThere { .. } => "`fairlead-cloud class list` shows them",
+            StoreError::Unreachable { .. } => "is it running, and is `store.url` right? `psql` with the same URL tells more",
+            StoreError::Unconfirmed => "look whether it was done before you do it again",
             _ => "`fairlead-cloud check` tells whether the state folder is whole",
         };
         Self::new("cannot do that").cause(&error).hint(hint)

@@ -38,6 +38,14 @@ pub enum StoreError {
         /// Its name.
         name: String,
     },
+    /// Nothing of that name is there.
+    #[error("there is no {kind} named `{name}`")]
+    NotThere {
+        /// What it would be.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
     /// A value in the database is not what the program wrote.
     #[error("the database holds an unreadable {what}: `{value}`")]
     Unreadable {

@@ -19,6 +19,10 @@ pub enum EventKind {
     Rejected,
     /// It may be set up anew.
     Rearmed,
+    /// It is held for a person.
+    Held,
+    /// It was taken out of service.
+    Retired,
     /// It was handed the boot script.
     ScriptServed,
     /// Kernel or initramfs went to it, whole and checked.
@@ -31,6 +35,8 @@ pub enum EventKind {
     TicketReplayed,
     /// Alarm: a ticket was shown by another machine.
     TicketForOtherMachine,
+    /// Alarm: a machine shares something with a known node that no two machines share.
+    IdentityConflict,
     /// A ticket came too late or too early.
     TicketOutOfTime,
     /// Alarm: a machine config was asked for with a token that does not work.
@@ -51,12 +57,15 @@ impl EventKind {
             Self::Approved => "approved",
             Self::Rejected => "rejected",
             Self::Rearmed => "rearmed",
+            Self::Held => "held",
+            Self::Retired => "retired",
             Self::ScriptServed => "script_served",
             Self::BlobServed => "blob_served",
             Self::ConfigServed => "config_served",
             Self::LocalBoot => "local_boot",
             Self::TicketReplayed => "ticket_replayed",
             Self::TicketForOtherMachine => "ticket_for_other_machine",
+            Self::IdentityConflict => "identity_conflict",
             Self::TicketOutOfTime => "ticket_out_of_time",
             Self::ConfigRefused => "config_refused",
             Self::BlobCorrupt => "blob_corrupt",
@@ -67,7 +76,10 @@ impl EventKind {
     /// Whether a person should look at once.
     #[must_use]
     pub const fn is_alarm(self) -> bool {
-        matches!(self, Self::TicketReplayed | Self::TicketForOtherMachine | Self::ConfigRefused | Self::BlobCorrupt)
+        matches!(
+            self,
+            Self::TicketReplayed | Self::TicketForOtherMachine | Self::IdentityConflict | Self::ConfigRefused | Self::BlobCorrupt
+        )
     }
 }
 

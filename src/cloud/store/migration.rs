@@ -13,10 +13,11 @@ pub(super) struct Step {
 type Then = fn(&Tx<'_>) -> Result<(), StoreError>;
 
 /// The steps, oldest first; a database knows how many it has taken.
-pub(super) const STEPS: [Step; 3] = [
+pub(super) const STEPS: [Step; 4] = [
     Step { statements: include_str!("schema/0001.sql"), then: None },
     Step { statements: include_str!("schema/0002.sql"), then: Some(|tx| tx.name_keys_of_sealed_values()) },
     Step { statements: include_str!("schema/0003.sql"), then: Some(|tx| tx.chain_audit()) },
+    Step { statements: include_str!("schema/0004.sql"), then: None },
 ];
 
 /// Takes the steps beyond those that the database has taken, in the transaction that is open on `connection`.

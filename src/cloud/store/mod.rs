@@ -4,8 +4,10 @@
 //! that it must not change anything but the database. Each submodule adds the questions of one idea to [`Tx`]; each question is
 //! written once, for both databases. Commands open the same database while `serve` runs.
 
+mod allowed;
 mod archive;
 mod audit;
+mod class;
 mod cluster;
 mod error;
 mod event;
@@ -16,6 +18,7 @@ mod postgresql;
 mod queue;
 mod seal;
 mod sealed;
+mod selector;
 mod session;
 mod site;
 mod sql;
@@ -33,15 +36,18 @@ use crate::clock::Timestamp;
 use queue::{Job, Trouble};
 use sql::{Connection, Dialect, FromValue, Row, Value, values};
 
+pub use allowed::AllowedMachine;
 pub use archive::ArchiveError;
 pub use audit::{AuditFilter, AuditHead, AuditLine, BrokenChain};
+pub use class::{Class, ClassPattern};
 pub use cluster::{Asset, Cluster, NewCluster};
 pub use error::StoreError;
 pub use event::{Event, EventKind, NewEvent};
 pub use keyring::{KeySource, Keyring, key_file, read_key_file};
-pub use node::{LocalBoot, Node, NodeFacts, NodeKey};
+pub use node::{LocalBoot, Node, NodeFacts, NodeFilter, NodeKey};
 pub use postgresql::{PostgresqlAddress, PostgresqlSettings};
 pub use seal::{KeyId, SealError, StoreKey};
+pub use selector::Selector;
 pub use session::{Outcome, Session};
 pub use site::{JoinTokenRefusal, Site};
 pub use token::{Purpose, TokenError, TokenUse};

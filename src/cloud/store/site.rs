@@ -1,7 +1,7 @@
 use super::sql::{Row, values};
 use super::{StoreError, Tx, read_back};
 use crate::clock::Timestamp;
-use crate::cloud::admission::Policy;
+use crate::cloud::admission::{Limits, Policy};
 use crate::secret::Secret;
 use crate::wire::{Digest, Name};
 
@@ -16,11 +16,15 @@ pub struct Site {
     pub cluster: i64,
     /// How it lets new nodes in.
     pub policy: Policy,
+    /// How many it lets in by itself, and when.
+    pub limits: Limits,
     /// When its box joined.
     pub joined_at: Option<Timestamp>,
+    /// When it was cut off, if it was.
+    pub revoked_at: Option<Timestamp>,
 }
 
-const COLUMNS: &str = "id, name, cluster, policy, joined_at";
+const COLUMNS: &str = "id, name, cluster, policy, joined_at, most_per_day, hours, revoked_at";
 
 impl Tx<'_> {
     /// Adds a site and returns its number.
@@ -61,6 +65,50 @@ impl Tx<'_> {
         self.row(&format!("SELECT {COLUMNS} FROM site WHERE name = ?1"), values![name.as_str()])?.as_ref().map(read).transpose()
     }
 
+    /// Changes how the site lets new nodes in.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn set_admission(&self, site: u32, policy: Policy, limits: Limits) -> Result<(), StoreError> {
+        let hours = limits.hours.map(|hours| hours.to_string()).unwrap_or_default();
+        self.execute(
+            "UPDATE site SET policy = ?2, most_per_day = ?3, hours = ?4 WHERE id = ?1",
+            values![site, policy.as_str(), limits.per_day, hours],
+        )?;
+        Ok(())
+    }
+
+    /// Cuts the site off: its box's certificates and ticket keys, its join tokens, and what its nodes were handed to ask with.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn revoke_site(&self, site: u32, now: Timestamp) -> Result<(), StoreError> {
+        // The site first: whoever joins for it at the same time waits here or is seen below.
+        self.execute("UPDATE site SET revoked_at = ?2 WHERE id = ?1", values![site, now])?;
+        self.execute("DELETE FROM site_ticket_key WHERE site = ?1", values![site])?;
+        self.execute("DELETE FROM site_certificate WHERE site = ?1", values![site])?;
+        self.execute("DELETE FROM join_token WHERE site = ?1", values![site])?;
+        self.execute("DELETE FROM token WHERE used_at IS NULL AND node IN (SELECT id FROM node WHERE site = ?1)", values![site])?;
+        Ok(())
+    }
+
+    /// Lets a site that was cut off join again.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn reinstate_site(&self, site: u32) -> Result<(), StoreError> {
+        self.execute("UPDATE site SET revoked_at = NULL WHERE id = ?1", values![site])?;
+        Ok(())
+    }
+
+    /// The site of that number. Nobody else changes it until this transaction ends.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn site_to_change(&self, id: u32) -> Result<Option<Site>, StoreError> {
+        self.row(&self.locked(&format!("SELECT {COLUMNS} FROM site WHERE id = ?1")), values![id])?.as_ref().map(read).transpose()
+    }
+
     /// Records a join token by the digest of its secret.
     ///
     /// # Errors
@@ -89,6 +137,10 @@ impl Tx<'_> {
         }
         if used_at.is_none() && expires_at < now {
             return Ok(Err(JoinTokenRefusal::Expired));
+        }
+        // Cut off at this moment, maybe: the site's row tells.
+        if self.site_to_change(site)?.is_none_or(|site| site.revoked_at.is_some()) {
+            return Ok(Err(JoinTokenRefusal::Revoked));
         }
         self.execute("UPDATE join_token SET used_at = ?2 WHERE secret_hash = ?1 AND used_at IS NULL", values![hash, now])?;
         self.execute("UPDATE site SET joined_at = ?2 WHERE id = ?1", values![site, now])?;
@@ -149,13 +201,21 @@ pub enum JoinTokenRefusal {
     /// Its time is over.
     #[error("the join token has expired")]
     Expired,
+    /// Its site was cut off.
+    #[error("the site of this join token was cut off")]
+    Revoked,
 }
 
 fn read(row: &Row) -> Result<Site, StoreError> {
-    let policy = match row.get::<String>(3)?.as_str() {
-        "approve" => Policy::Approve,
-        "auto" => Policy::Auto,
-        other => return Err(StoreError::Unreadable { what: "admission policy", value: other.to_owned() }),
-    };
-    Ok(Site { id: row.get(0)?, name: read_back("site name", row.get(1)?)?, cluster: row.get(2)?, policy, joined_at: row.get(4)? })
+    let hours: String = row.get(6)?;
+    let hours = if hours.is_empty() { None } else { Some(read_back("hours of a site", hours)?) };
+    Ok(Site {
+        id: row.get(0)?,
+        name: read_back("site name", row.get(1)?)?,
+        cluster: row.get(2)?,
+        policy: read_back("admission policy", row.get(3)?)?,
+        limits: Limits { per_day: row.get(5)?, hours },
+        joined_at: row.get(4)?,
+        revoked_at: row.get(7)?,
+    })
 }

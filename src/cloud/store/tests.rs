@@ -282,6 +282,10 @@ fn secrets_of_the_first_schema_are_kept_and_name_their_key() {
     // The first form had no name of a key in front.
     let unnamed = sealed.get(9..).unwrap();
     old.execute("INSERT INTO cluster VALUES (1, 'prod', ?1, NULL, '', ?2, 0, ?2, 0, 1)", (unnamed, Digest::of(b"").to_string())).unwrap();
+    old.execute("INSERT INTO site VALUES (1, 'plant', 1, 'auto', 1, NULL)", []).unwrap();
+    let uuid = "4c4c4544-0042-3510-8052-b4c04f564231";
+    let node = "INSERT INTO node VALUES (1, 1, '02:00:00:00:00:01', ?1, 'CODE', 'configured', 'r', 'h', 's', 'Dell R650', 'auto', 1, 2)";
+    old.execute(node, [uuid]).unwrap();
     old.execute("INSERT INTO audit VALUES (1, 5, 'operator', 'cluster.add', 'prod', '')", []).unwrap();
     drop(old);
     let store = scratch.open().unwrap();
@@ -292,6 +296,9 @@ fn secrets_of_the_first_schema_are_kept_and_name_their_key() {
         })
         .unwrap();
     assert_eq!(config.expose(), b"the config");
+    let key = NodeKey { site: 1, mac: "02:00:00:00:00:01".parse().unwrap(), uuid: uuid.parse().ok() };
+    let node = store.transaction(move |tx| tx.node_by_key(&key)).unwrap().unwrap();
+    assert_eq!((node.id, node.facts.product.as_str(), node.last_seen), (1, "Dell R650", Timestamp(2)));
     let end = store.follow_audit(&Actor::Operator, "audit.verify", Timestamp(9), |_| Ok::<_, StoreError>(())).unwrap().unwrap();
     assert_eq!(end.line, 1);
 }
