@@ -52,12 +52,14 @@ on_both! {
     a_placeholder_uuid_is_no_identity,
     blobs_need_their_capability_and_a_changed_one_never_arrives_whole,
     malformed_requests_are_refused_in_words,
+    of_many_that_race_at_two_replicas_one_wins,
 }
 
 /// A cloud with one cluster and one site, and the site's key.
 struct Lab {
     folder: PathBuf,
     state: Arc<CloudState>,
+    settings: StoreSettings,
     router: Router,
     site: u32,
     key: Ed25519KeyPair,
@@ -68,6 +70,15 @@ struct Reply {
     status: StatusCode,
     text: String,
     broken: bool,
+}
+
+fn router(folder: &std::path::Path, state: &Arc<CloudState>) -> Router {
+    let example = include_str!("../../../config/cloud.toml");
+    let path = folder.join("cloud.toml");
+    std::fs::write(&path, example).unwrap();
+    let settings = CloudConfig::load(&path).unwrap().boot_plane;
+    let channel = Channel { peer: "127.0.0.1:1".parse().unwrap(), tls: "TLSv1_2 test".to_owned() };
+    BootService::new(settings, Arc::clone(state)).router().layer(Extension(channel))
 }
 
 impl Lab {
@@ -100,13 +111,15 @@ impl Lab {
                 Ok::<_, StoreError>(site)
             })
             .unwrap();
-        let example = include_str!("../../../config/cloud.toml");
-        let path = folder.join("cloud.toml");
-        std::fs::write(&path, example).unwrap();
-        let settings = CloudConfig::load(&path).unwrap().boot_plane;
-        let channel = Channel { peer: "127.0.0.1:1".parse().unwrap(), tls: "TLSv1_2 test".to_owned() };
-        let router = BootService::new(settings, Arc::clone(&state)).router().layer(Extension(channel));
-        Self { folder, state, router, site, key, nonces: std::cell::Cell::new(0) }
+        let router = router(&folder, &state);
+        Self { folder, state, settings, router, site, key, nonces: std::cell::Cell::new(0) }
+    }
+
+    /// Another replica: the same keys and database, connections of its own.
+    fn replica(&self) -> (Arc<CloudState>, Router) {
+        let state = Arc::new(CloudState::open(&self.folder, &self.settings, Patience::None).unwrap());
+        let router = router(&self.folder, &state);
+        (state, router)
     }
 
     fn ticket(&self) -> Ticket {
@@ -293,4 +306,79 @@ async fn malformed_requests_are_refused_in_words(database: Database) {
     assert_eq!(lab.get("/boot/v1/config?token=x", "").await.status, StatusCode::FORBIDDEN);
     assert_eq!(lab.get("/boot/v1/blob/x/y/kernel", "").await.status, StatusCode::BAD_REQUEST);
     assert_eq!(lab.get("/boot/v1/nothing", "").await.status, StatusCode::NOT_FOUND);
+}
+
+/// How many race.
+const RACERS: usize = 64;
+
+/// All of them ask at once, half of them at each replica; returns the answers that are not refusals.
+async fn race(routers: &[Router; 2], path: &str, bearer: &str) -> Vec<String> {
+    let together = Arc::new(tokio::sync::Barrier::new(RACERS));
+    let mut racers = tokio::task::JoinSet::new();
+    for number in 0..RACERS {
+        let (mut router, together) = (routers[number % 2].clone(), Arc::clone(&together));
+        let request = Request::get(path).header(header::AUTHORIZATION, format!("Bearer {bearer}")).body(Body::empty()).unwrap();
+        racers.spawn(async move {
+            together.wait().await;
+            let answer = router.call(request).await.unwrap();
+            let status = answer.status();
+            let text = String::from_utf8_lossy(&answer.into_body().collect().await.unwrap().to_bytes()).into_owned();
+            assert!(status == StatusCode::OK || status == StatusCode::FORBIDDEN, "{status} {text}");
+            (status == StatusCode::OK).then_some(text)
+        });
+    }
+    racers.join_all().await.into_iter().flatten().collect()
+}
+
+async fn of_many_that_race_at_two_replicas_one_wins(database: Database) {
+    let rounds: u64 = std::env::var("FAIRLEAD_RACES").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(4);
+    let lab = Lab::new(database, "race", Policy::Approve);
+    let (other, other_router) = lab.replica();
+    let routers = [lab.router.clone(), other_router];
+    for round in 0..rounds {
+        let octets = (round + 1).to_be_bytes();
+        let mac = MacAddr([2, 0, 0, octets[5], octets[6], octets[7]]);
+        let nonces = [[1; 4].as_slice(), &octets].concat().try_into().unwrap();
+        let ticket = Ticket { mac, uuid: None, boot: BootId(octets), nonce: Nonce(nonces), ..lab.ticket() };
+        let asked = format!("/boot/v1/script?mac={mac}&uuid=&platform=efi");
+        let waiting = race(&routers, &asked, &ticket.sign(&lab.key)).await;
+        assert_eq!(waiting.len(), 1, "one ticket, round {round}");
+
+        let node = i64::try_from(round).unwrap() + 1;
+        let approvals: Vec<_> = (0..RACERS)
+            .map(|number| {
+                let store = if number % 2 == 0 { lab.state.store.clone() } else { other.store.clone() };
+                tokio::spawn(async move {
+                    store
+                        .call(move |tx| {
+                            let node = tx.node_to_change(node)?.unwrap();
+                            let before = node.state;
+                            let actor = crate::cloud::actor::Actor::Operator;
+                            let trigger = crate::cloud::admission::Trigger::Approve;
+                            let after = crate::cloud::inventory::step(tx, &actor, &node, trigger, "race", clock::now())?;
+                            Ok::<_, StoreError>((before, after))
+                        })
+                        .await
+                        .unwrap()
+                })
+            })
+            .collect();
+        let mut first = 0;
+        for approval in approvals {
+            let (before, after) = approval.await.unwrap();
+            assert_eq!(after, Ok(NodeState::Approved));
+            first += usize::from(before == NodeState::Pending);
+        }
+        assert_eq!(first, 1, "one approval, round {round}");
+
+        let continuation = waiting[0].split("Bearer ").nth(1).unwrap().split_whitespace().next().unwrap();
+        let scripts = race(&routers, &asked, continuation).await;
+        assert_eq!(scripts.len(), 1, "one continuation, round {round}");
+        let url = word(&scripts[0], "talos.config=").trim_start_matches("talos.config=").trim_start_matches("https://boot.example.com");
+        let configs = race(&routers, url, "").await;
+        assert_eq!(configs.len(), 1, "one token, round {round}");
+        assert!(configs[0].starts_with(BASE));
+    }
+    let end = other.store.follow_audit(&crate::cloud::actor::Actor::Operator, "audit.verify", clock::now(), |_| Ok::<_, StoreError>(()));
+    end.unwrap().unwrap();
 }
