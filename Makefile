@@ -32,7 +32,7 @@ KILLS ?= 200
 RACES ?= 1000
 
 .PHONY: races crash fuzz fuzz-smoke
-.PHONY: help demo build test check bench-dhcp bench-cloud install-build install-check install-lab format lint lint-scripts dependencies unit whole
+.PHONY: help demo build test check bench-dhcp bench-cloud install-build install-check install-lab install-bench format lint lint-scripts dependencies unit whole
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,7 +57,7 @@ bench-dhcp: install-lab ## Measure DHCP beside Kea and dnsmasq: QUICK=1, FIGURES
 	$(call step,DHCP$(,) some ten minutes)
 	@$(cargo) bench --locked --quiet --bench dhcp -- $(FIGURES)
 
-bench-cloud: install-lab ## Measure the cloud beside nginx: QUICK=1
+bench-cloud: install-bench ## Measure the cloud beside nginx: QUICK=1
 	$(call step,build$(,) some minutes the first time)
 	@$(cargo) bench --locked --no-run --quiet --bench cloud
 	$(call step,cloud$(,) some two minutes)
@@ -70,6 +70,10 @@ install-build:
 install-check:
 	$(call step,what building and checking need)
 	@tools/install build check
+
+install-bench:
+	$(call step,what the benchmark needs)
+	@tools/install build check lab bench
 
 install-lab:
 	$(call step,what the lab needs)

@@ -29,7 +29,7 @@ pub(crate) fn connections_per_second(cloud: &Cloud) -> f64 {
     );
     fs::write(folder.join("nginx.conf"), config).unwrap();
     let nginx = Command::new("nginx").arg("-c").arg(folder.join("nginx.conf")).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    let _running = Running(nginx.expect("nginx is there: tools/install lab brings it"));
+    let _running = Running(nginx.expect("nginx is there: tools/install bench brings it"));
     let client = Client::new(&cloud.folder.join("state/root.pem"), port);
     client.wait();
     let (rate, _) = client.load(AT_ONCE, seconds(), || async {
