@@ -28,8 +28,11 @@ DURATION ?= 3600
 # How often `make crash` kills.
 KILLS ?= 200
 
-.PHONY: crash fuzz fuzz-smoke
-.PHONY: help demo build test check bench-dhcp install-build install-check install-lab format lint lint-scripts dependencies unit whole
+# How often `make races` races.
+RACES ?= 1000
+
+.PHONY: races crash fuzz fuzz-smoke
+.PHONY: help demo build test check bench-dhcp bench-cloud install-build install-check install-lab install-bench format lint lint-scripts dependencies unit whole
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +57,12 @@ bench-dhcp: install-lab ## Measure DHCP beside Kea and dnsmasq: QUICK=1, FIGURES
 	$(call step,DHCP$(,) some ten minutes)
 	@$(cargo) bench --locked --quiet --bench dhcp -- $(FIGURES)
 
+bench-cloud: install-bench ## Measure the cloud beside nginx: QUICK=1
+	$(call step,build$(,) some minutes the first time)
+	@$(cargo) bench --locked --no-run --quiet --bench cloud
+	$(call step,cloud$(,) some two minutes)
+	@$(cargo) bench --locked --quiet --bench cloud
+
 install-build:
 	$(call step,what building needs)
 	@tools/install build
@@ -61,6 +70,10 @@ install-build:
 install-check:
 	$(call step,what building and checking need)
 	@tools/install build check
+
+install-bench:
+	$(call step,what the benchmark needs)
+	@tools/install build check lab bench
 
 install-lab:
 	$(call step,what the lab needs)
@@ -99,6 +112,10 @@ fuzz-smoke: install-check
 fuzz: install-check ## Fuzz for an hour, or DURATION=SECONDS, and keep what finds new paths in fuzz/corpus
 	$(call step,fuzzing for $(DURATION) seconds)
 	@tools/fuzz run $(DURATION)
+
+races: install-check ## Let 64 clients race for one ticket, approval and token at two replicas, 1,000 times on each database, or RACES=N
+	$(call step,races)
+	@FAIRLEAD_RACES=$(RACES) $(cargo) test --locked --release --lib one_wins -- --nocapture
 
 crash: install-lab ## Kill fairlead-edge under load 200 times, or KILLS=N, and look for every lease that was acknowledged
 	$(call step,killing)

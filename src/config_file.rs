@@ -48,8 +48,8 @@ impl Source {
         toml::from_str(&self.text).map_err(|error| {
             let place = error.span().map_or_else(|| self.path.display().to_string(), |span| self.place(&span));
             // The error's own text shows the line with carets and, for an unknown key, the keys that are allowed.
-            Failure::new(format!("{place}: {}", error.message()))
-                .because(error.to_string().trim_end().to_owned())
+            Failure::new(without_passwords(&format!("{place}: {}", error.message())))
+                .because(without_passwords(error.to_string().trim_end()))
                 .hint("docs/configuration.md in the source tree names every key, its type and what it may be")
         })
     }
@@ -86,6 +86,23 @@ impl Source {
     }
 }
 
+/// The text without what stands for a password in a URL: an error shows the line that it is about, whatever is on it.
+fn without_passwords(text: &str) -> String {
+    let mut pieces = text.split("://");
+    let mut shown = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        shown.push_str("://");
+        let end = piece.find(|letter: char| letter.is_whitespace() || letter == '/' || letter == '"').unwrap_or(piece.len());
+        let (authority, rest) = piece.split_at_checked(end).unwrap_or((piece, ""));
+        match authority.rsplit_once('@').map(|(user, host)| (user.split(':').next().unwrap_or_default(), host)) {
+            Some((user, host)) => shown.push_str(&format!("{user}:...@{host}")),
+            None => shown.push_str(authority),
+        }
+        shown.push_str(rest);
+    }
+    shown
+}
+
 #[cfg(test)]
 mod tests {
     use serde::Deserialize;
@@ -103,6 +120,18 @@ mod tests {
     fn unknown_key_names_file_line_and_key() {
         let error = Source::from_text("edge.toml", "port = 1\nprot = 2\n").parse::<Example>().unwrap_err().to_string();
         assert!(error.starts_with("error: edge.toml:2: unknown field `prot`"), "{error}");
+    }
+
+    #[test]
+    fn a_password_on_the_line_of_an_error_is_not_shown() {
+        for text in [
+            "port = \"postgresql://fl:hunter2@db.example/x\"",
+            "port = \"postgresql://fl:hunter2@db.example/x",
+            "port = postgresql://fl:hunter2@h",
+        ] {
+            let error = Source::from_text("cloud.toml", text).parse::<Example>().unwrap_err().to_string();
+            assert!(error.starts_with("error: cloud.toml:1: ") && !error.contains("hunter2"), "{error}");
+        }
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::failure::Failure;
+
 /// Who may read a file that is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
@@ -37,6 +39,17 @@ pub fn replace(path: &Path, contents: &[u8], access: Access) -> io::Result<()> {
         drop(fs::remove_file(&temporary));
     }
     result
+}
+
+/// Waits until this program alone holds the lock file at `path`; it is let go when the file is closed.
+///
+/// # Errors
+/// When it can't be made or locked.
+pub fn lock(path: &Path) -> Result<File, Failure> {
+    let cannot = |error: io::Error| Failure::new(format!("cannot lock `{}`", path.display())).cause(&error);
+    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path).map_err(cannot)?;
+    file.lock().map_err(cannot)?;
+    Ok(file)
 }
 
 /// Makes the folder's own entries durable: a new or renamed file is only there after this.

@@ -8,8 +8,10 @@ use hyper::Uri;
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::cloud::store::{KeySource, PostgresqlAddress, PostgresqlSettings};
 use crate::config_file::Source;
 use crate::failure::Failure;
+use crate::secret::Secret;
 
 /// Where the configuration file is when nothing else is said.
 pub const DEFAULT_PATH: &str = "/etc/fairlead/cloud.toml";
@@ -22,6 +24,8 @@ struct File {
     state_dir: PathBuf,
     boot_plane: BootPlaneSection,
     site_plane: SitePlaneSection,
+    #[serde(default)]
+    store: StoreSection,
 }
 
 /// `[boot_plane]`
@@ -46,6 +50,29 @@ struct SitePlaneSection {
     certificate_lifetime: Option<Spanned<Lifetime>>,
 }
 
+/// `[store]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoreSection {
+    url: Option<Spanned<SecretText>>,
+    connections: Option<Spanned<u16>>,
+    timeout: Option<Spanned<Lifetime>>,
+    key_file: Option<Spanned<PathBuf>>,
+    key_env: Option<Spanned<String>>,
+    key_command: Option<Spanned<Vec<String>>>,
+}
+
+/// A text that does not print itself.
+#[derive(Debug, Deserialize)]
+#[serde(from = "String")]
+struct SecretText(Secret);
+
+impl From<String> for SecretText {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(transparent)]
 struct Lifetime(#[serde(with = "humantime_serde")] Duration);
@@ -59,6 +86,17 @@ pub struct CloudConfig {
     pub boot_plane: BootPlane,
     /// The plane that edge boxes talk to.
     pub site_plane: SitePlane,
+    /// Where what is kept is kept.
+    pub store: StoreSettings,
+}
+
+/// Settings of the store.
+#[derive(Clone, Debug, Default)]
+pub struct StoreSettings {
+    /// PostgreSQL; without it the store is a SQLite file in the state folder.
+    pub postgresql: Option<PostgresqlSettings>,
+    /// Where the key is that seals secrets; without it, in `store.key` in the state folder.
+    pub key: Option<KeySource>,
 }
 
 /// Settings of the boot plane.
@@ -149,6 +187,7 @@ impl CloudConfig {
                 url: plane_url(source, &site.url, "site_plane.url")?,
                 certificate_lifetime: seconds(site.certificate_lifetime, "site_plane.certificate_lifetime", 604_800, 60, 31_536_000)?,
             },
+            store: store(source, file.store)?,
         };
         if config.boot_plane.listen == config.site_plane.listen {
             let hint = "the planes differ in TLS versions and client certificates: give each its own port";
@@ -156,6 +195,44 @@ impl CloudConfig {
         }
         Ok(config)
     }
+}
+
+/// The environment variable that goes before `store.url`, for those who keep passwords out of files.
+const STORE_URL: &str = "FAIRLEAD_STORE_URL";
+
+fn store(source: &Source, section: StoreSection) -> Result<StoreSettings, Failure> {
+    let timeout = lifetime(source, section.timeout, "store.timeout", 10, 1, 300)?;
+    let connections = match section.connections {
+        None => 8,
+        Some(count) if (1..=100).contains(count.get_ref()) => usize::from(*count.get_ref()),
+        Some(count) => return Err(source.error(&count.span(), "store.connections is out of range", "write a number from 1 to 100")),
+    };
+    let hint = "write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, for another machine with ?sslmode=verify-full&sslrootcert=FILE";
+    let address = match (std::env::var(STORE_URL), section.url) {
+        (Ok(url), _) => {
+            let address = PostgresqlAddress::parse(&Secret::from(url), timeout);
+            Some(address.map_err(|why| Failure::new(format!("{STORE_URL} can't be used")).because(why).hint(hint))?)
+        }
+        (Err(_), Some(url)) => {
+            let address = PostgresqlAddress::parse(&url.get_ref().0, timeout);
+            Some(address.map_err(|why| source.error(&url.span(), &format!("store.url can't be used: {why}"), hint))?)
+        }
+        (Err(_), None) => None,
+    };
+    let (file, env, command) = (section.key_file, section.key_env, section.key_command);
+    let spans = [file.as_ref().map(Spanned::span), env.as_ref().map(Spanned::span), command.as_ref().map(Spanned::span)];
+    if let [_, second, ..] = spans.iter().flatten().collect::<Vec<_>>().as_slice() {
+        return Err(source.error(second, "the store's key can't come from two places", "keep one of key_file, key_env and key_command"));
+    }
+    if let Some(words) = command.as_ref().filter(|words| words.get_ref().is_empty()) {
+        return Err(source.error(&words.span(), "store.key_command names no program", "write the program and its arguments as a list"));
+    }
+    let key = file
+        .map(|path| KeySource::File(path.into_inner()))
+        .or_else(|| env.map(|name| KeySource::Environment(name.into_inner())))
+        .or_else(|| command.map(|words| KeySource::Command(words.into_inner())));
+    let postgresql = address.map(|address| PostgresqlSettings { address, connections, timeout });
+    Ok(StoreSettings { postgresql, key })
 }
 
 fn default_state_dir() -> PathBuf {

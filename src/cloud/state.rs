@@ -5,21 +5,25 @@
 //! | `root.pem`, `root.key` | the root; its key may be moved away after `init` |
 //! | `issuing.pem`, `issuing.key` | the issuing CA |
 //! | `capability.key` | Ed25519 key that signs capabilities |
-//! | `store.key` | seals the secrets in the database |
-//! | `cloud.db` | the database |
+//! | `store.key` | seals the secrets in the database, unless the configuration says where else the key is |
+//! | `cloud.db` | the database, unless it is in PostgreSQL |
+//! | `cloud.lock` | held by programs that have the database open |
 //! | `blobs/` | kernels and initramfs images, by digest |
 //! | `firmware/` | the sealed firmware |
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 
 use crate::cloud::asset::Blobs;
-use crate::cloud::store::{Store, StoreError, StoreKey};
+use crate::cloud::config::StoreSettings;
+use crate::cloud::store::{KeySource, Keyring, Location, Store, StoreError};
 use crate::durable_file::{self, Access};
 use crate::failure::Failure;
 use crate::pki::authority::{Authority, KeyedCertificate, NewAuthority};
@@ -33,6 +37,7 @@ const ISSUING_KEY: &str = "issuing.key";
 const CAPABILITY_KEY: &str = "capability.key";
 const STORE_KEY: &str = "store.key";
 const DATABASE: &str = "cloud.db";
+const LOCK: &str = "cloud.lock";
 const BLOBS: &str = "blobs";
 const FIRMWARE: &str = "firmware";
 
@@ -45,6 +50,17 @@ pub struct CloudState {
     pub capability_key: Ed25519KeyPair,
     /// The store.
     pub store: Store,
+    /// Keeps a database from being replaced while this program has it open.
+    _lock: File,
+}
+
+/// What to do about a store that does not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// Say so, and end.
+    None,
+    /// Say so, and ask again until it does.
+    Unlimited,
 }
 
 impl CloudState {
@@ -52,12 +68,20 @@ impl CloudState {
     ///
     /// # Errors
     /// When there is a state already, or the folder can't be written.
-    pub fn init(folder: &Path) -> Result<Digest, Failure> {
-        if folder.join(DATABASE).exists() {
+    pub fn init(folder: &Path, settings: &StoreSettings) -> Result<Digest, Failure> {
+        let location = settings.location(folder);
+        let there = location.is_there().map_err(|error| cannot_open(&location, &error))?;
+        if there && folder.join(ROOT).exists() {
             return Err(Failure::new(format!("there is a cloud in `{}` already", folder.display()))
                 .hint("use it as it is, or name another `state_dir`; a root that is made anew would lock out every site"));
         }
-        if folder.join(STORE_KEY).exists() {
+        if there {
+            return Err(Failure::new("there is a Fairlead database already, and it is another cloud's").hint(
+                "to add a replica, copy the keys and certificates of that cloud's state folder here; to make another cloud, give it \
+                 another database",
+            ));
+        }
+        if folder.join(CAPABILITY_KEY).exists() || folder.join(STORE_KEY).exists() {
             return Err(Failure::new(format!("an earlier `init` in `{}` was interrupted", folder.display()))
                 .hint(format!("nothing used it yet: remove `{}` and run `init` again", folder.display())));
         }
@@ -68,29 +92,46 @@ impl CloudState {
         let made = NewAuthority::generate().map_err(|error| Failure::new("cannot make the certificate authority").cause(&error))?;
         let capability_key = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new())
             .map_err(|_| Failure::new("cannot make a key").because("the system gave no random numbers"))?;
-        let store_key = random::<32>()?;
         let write = |name: &str, contents: &[u8], access| {
             let path = folder.join(name);
             durable_file::replace(&path, contents, access).map_err(|error| cannot("write", &path, &error))
         };
-        write(STORE_KEY, &store_key, Access::Owner)?;
+        let source = settings.key_source(folder);
+        if source == KeySource::File(folder.join(STORE_KEY)) {
+            write(STORE_KEY, &random::<32>()?, Access::Owner)?;
+        }
+        let keys = Arc::new(Keyring::load(source)?);
         write(CAPABILITY_KEY, capability_key.as_ref(), Access::Owner)?;
         write(ISSUING_KEY, made.issuing.key.expose(), Access::Owner)?;
         write(ISSUING, made.issuing.certificate.as_bytes(), Access::Everyone)?;
         write(ROOT_KEY, made.root.key.expose(), Access::Owner)?;
         write(ROOT, made.root.certificate.as_bytes(), Access::Everyone)?;
-        let key = StoreKey::from_bytes(&store_key).map_err(|error| Failure::new("cannot make the store's key").cause(&error))?;
         // The database last: it is what tells a finished `init` from an interrupted one.
-        Store::create(&folder.join(DATABASE), key).map_err(|error| Failure::new("cannot make the database").cause(&error))?;
-        Ok(Self::open(folder)?.authority.root_fingerprint())
+        drop(Store::create(&location, &keys).map_err(|error| Failure::new("cannot make the database").cause(&error))?);
+        Ok(Self::open(folder, settings, Patience::None)?.authority.root_fingerprint())
+    }
+
+    /// Makes an empty store for a cloud whose keys are here; false when there is a store.
+    ///
+    /// # Errors
+    /// When there are no keys, or the store can't be made.
+    pub fn make_store(folder: &Path, settings: &StoreSettings) -> Result<bool, Failure> {
+        let location = settings.location(folder);
+        if !folder.join(ROOT).exists() || location.is_there().map_err(|error| cannot_open(&location, &error))? {
+            return Ok(false);
+        }
+        let keys = Arc::new(Keyring::load(settings.key_source(folder))?);
+        Store::create(&location, &keys).map(|_| true).map_err(|error| Failure::new("cannot make the database").cause(&error))
     }
 
     /// Opens what `init` made.
     ///
     /// # Errors
     /// Naming the file that is missing or broken. Nothing is ever started over.
-    pub fn open(folder: &Path) -> Result<Self, Failure> {
-        if !folder.join(DATABASE).exists() && !folder.join(ROOT).exists() {
+    pub fn open(folder: &Path, settings: &StoreSettings, patience: Patience) -> Result<Self, Failure> {
+        let location = settings.location(folder);
+        let has_file = matches!(&location, Location::Sqlite(path) if path.exists());
+        if !has_file && !folder.join(ROOT).exists() {
             return Err(Failure::new(format!("there is no cloud in `{}`", folder.display()))
                 .hint("run `fairlead-cloud init` first, or name the right `state_dir` in the configuration"));
         }
@@ -108,15 +149,19 @@ impl CloudState {
         let authority = Authority::open(&text(ROOT)?, &issuing).map_err(|error| broken(ISSUING).cause(&error))?;
         let capability_key =
             Ed25519KeyPair::from_pkcs8(&read(CAPABILITY_KEY)?).map_err(|error| broken(CAPABILITY_KEY).because(error.to_string()))?;
-        let store_key = StoreKey::from_bytes(&read(STORE_KEY)?).map_err(|error| broken(STORE_KEY).cause(&error))?;
-        let store = Store::open(&folder.join(DATABASE), store_key).map_err(|error| {
-            let hint = match error {
-                StoreError::Newer { .. } => "run the newer program, or restore a backup that this one made",
-                _ => "restore it from a backup; nothing was changed",
-            };
-            Failure::new("cannot open the database").cause(&error).hint(hint)
-        })?;
-        Ok(Self { folder: folder.to_owned(), authority, capability_key, store })
+        let keys = Arc::new(Keyring::load(settings.key_source(folder))?);
+        let lock = lock(folder, false)?;
+        let store = loop {
+            match Store::open(&location, &keys) {
+                Ok(store) => break store,
+                Err(error @ StoreError::Unreachable { .. }) if patience == Patience::Unlimited => {
+                    tracing::warn!(cause = error.in_full(), "nothing is served yet: waiting for the database");
+                    std::thread::sleep(BETWEEN_ATTEMPTS);
+                }
+                Err(error) => return Err(cannot_open(&location, &error)),
+            }
+        };
+        Ok(Self { folder: folder.to_owned(), authority, capability_key, store, _lock: lock })
     }
 
     /// The public key that checks capabilities.
@@ -136,6 +181,58 @@ impl CloudState {
     pub fn firmware_folder(&self) -> PathBuf {
         self.folder.join(FIRMWARE)
     }
+}
+
+/// How often a database that does not answer is asked again at the start.
+const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(3);
+
+impl StoreSettings {
+    /// Where the store is.
+    #[must_use]
+    pub fn location(&self, folder: &Path) -> Location {
+        self.postgresql.clone().map_or_else(|| Location::Sqlite(folder.join(DATABASE)), |settings| Location::Postgresql(Box::new(settings)))
+    }
+
+    /// Where its keys are.
+    #[must_use]
+    pub fn key_source(&self, folder: &Path) -> KeySource {
+        self.key.clone().unwrap_or_else(|| KeySource::File(folder.join(STORE_KEY)))
+    }
+}
+
+/// Takes the lock of the state folder: alone, or with others who have the database open.
+///
+/// # Errors
+/// When it is held, or the folder can't be written.
+pub fn lock(folder: &Path, alone: bool) -> Result<File, Failure> {
+    let path = folder.join(LOCK);
+    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(|error| cannot("open", &path, &error))?;
+    let locked = if alone { file.try_lock() } else { file.try_lock_shared() };
+    match locked {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) if alone => {
+            Err(Failure::new(format!("another program has the database in `{}` open", folder.display()))
+                .hint("stop `fairlead-cloud serve`, and run this again"))
+        }
+        Err(TryLockError::WouldBlock) => {
+            Err(Failure::new(format!("the database in `{}` is being restored", folder.display())).hint("run this again in a minute"))
+        }
+        Err(TryLockError::Error(error)) => Err(cannot("lock", &path, &error)),
+    }
+}
+
+fn cannot_open(location: &Location, error: &StoreError) -> Failure {
+    let hint = match (error, location) {
+        (StoreError::Newer { .. }, _) => "run the newer program, or restore a backup that this one made",
+        (StoreError::Unreachable { .. }, _) => "is it running, and is `store.url` right? `psql` with the same URL tells more",
+        (StoreError::Missing(_), Location::Postgresql(_)) => {
+            "is `store.url` right? `fairlead-cloud init` makes a cloud in an empty database"
+        }
+        (StoreError::Seal(_), _) => "bring back the key that sealed it: `store.key`, or where `[store]` in the configuration says",
+        (_, Location::Postgresql(_)) => "nothing was changed; the database's own log tells more",
+        (_, Location::Sqlite(_)) => "restore it from a backup; nothing was changed",
+    };
+    Failure::new("cannot open the database").cause(error).hint(hint)
 }
 
 /// Random octets from the system.

@@ -1,9 +1,11 @@
 //! `fairlead-cloud` as an operator, a box and a node meet it: the real binary, driven by its command line and by curl.
 
-#![expect(clippy::expect_used, reason = "a failed expectation is how a test reports")]
+#![expect(clippy::expect_used, clippy::panic, reason = "a failed expectation is how a test reports")]
 
+mod admission;
 mod box_and_node;
 mod program;
+mod store;
 
 use std::fs;
 
@@ -12,7 +14,10 @@ use program::Cloud;
 
 #[test]
 fn a_used_ticket_and_a_served_config_stay_so_after_kill_9() {
-    let mut cloud = Cloud::with_site("kill");
+    Cloud::on_both("kill", a_used_ticket_stays_used);
+}
+
+fn a_used_ticket_stays_used(mut cloud: Cloud) {
     let site = SiteBox::join(&cloud);
     let ticket = site.ticket(1);
     let script = cloud.curl_boot(&script_url(), &["-H", &format!("Authorization: Bearer {ticket}")]);
@@ -34,25 +39,28 @@ fn a_used_ticket_and_a_served_config_stay_so_after_kill_9() {
 
 #[test]
 fn a_join_token_works_once_and_a_new_box_shuts_the_old_one_out() {
-    let cloud = Cloud::with_site("join");
-    let first = SiteBox::join(&cloud);
-    assert_eq!(first.settings(&cloud).status, 200);
-    let (status, answer) = SiteBox::try_join(&cloud, &cloud.join_token());
+    Cloud::on_both("join", |cloud| a_join_token_works_once(&cloud));
+}
+
+fn a_join_token_works_once(cloud: &Cloud) {
+    let first = SiteBox::join(cloud);
+    assert_eq!(first.settings(cloud).status, 200);
+    let (status, answer) = SiteBox::try_join(cloud, &cloud.join_token());
     assert_eq!(status, 403, "{answer}");
     assert!(answer.contains("used before") && answer.contains("fairlead-cloud site token"), "{answer}");
-    assert_eq!(first.ask_again(&cloud, &cloud.join_token()).status, 200, "the box that used it may have lost the answer");
+    assert_eq!(first.ask_again(cloud, &cloud.join_token()).status, 200, "the box that used it may have lost the answer");
 
     let token = cloud.run(&["site", "token", "plant-1"]).success();
-    let second = SiteBox::join_with(&cloud, token.trim());
-    assert_eq!(second.settings(&cloud).status, 200);
-    let old = first.settings(&cloud);
+    let second = SiteBox::join_with(cloud, token.trim());
+    assert_eq!(second.settings(cloud).status, 200);
+    let old = first.settings(cloud);
     assert_eq!(old.status, 403, "{}", old.body);
     let refused = cloud.curl_boot(&script_url(), &["-H", &format!("Authorization: Bearer {}", first.ticket(1))]);
     assert_eq!((refused.status, refused.body.trim()), (403, "ticket not signed by known site"));
 
     let expired = cloud.run(&["site", "token", "plant-1", "--token-lifetime", "0s"]).success();
     std::thread::sleep(std::time::Duration::from_millis(50));
-    let (status, answer) = SiteBox::try_join(&cloud, expired.trim());
+    let (status, answer) = SiteBox::try_join(cloud, expired.trim());
     assert!(status == 403 && answer.contains("expired"), "{status} {answer}");
 }
 
@@ -72,8 +80,11 @@ fn the_site_plane_speaks_tls_1_3_only_and_asks_for_the_boxs_certificate() {
 
 #[test]
 fn nothing_secret_stands_in_the_database_the_logs_or_the_listings() {
-    let cloud = Cloud::with_site("secrets");
-    let site = SiteBox::join(&cloud);
+    Cloud::on_both("secrets", |cloud| nothing_secret_is_seen(&cloud));
+}
+
+fn nothing_secret_is_seen(cloud: &Cloud) {
+    let site = SiteBox::join(cloud);
     let script = cloud.curl_boot(&script_url(), &["-H", &format!("Authorization: Bearer {}", site.ticket(1))]);
     let config = script.body.split_whitespace().find_map(|word| word.strip_prefix("talos.config=")).expect("a config URL");
     let path = config.split_once("/boot/").map(|(_, path)| format!("/boot/{path}")).expect("a path");
@@ -81,13 +92,18 @@ fn nothing_secret_stands_in_the_database_the_logs_or_the_listings() {
     let served = cloud.curl_boot(&path, &[]);
     assert!(served.body.contains(program::MACHINE_TOKEN) && served.body.contains(program::TAILSCALE_KEY));
 
-    let mut seen = vec![("log", fs::read(cloud.log()).expect("the log"))];
+    let export = cloud.folder().join("export.jsonl").display().to_string();
+    cloud.run(&["export", &export]).success();
+    let mut seen = vec![("log".to_owned(), fs::read(cloud.log()).expect("the log")), ("export".to_owned(), fs::read(&export).expect("it"))];
     for listing in [&["cluster", "list", "-o", "json"][..], &["node", "list", "-o", "json"], &["session", "show", "latest", "-o", "json"]] {
-        seen.push(("listing", cloud.run(listing).success().into_bytes()));
+        seen.push(("listing".to_owned(), cloud.run(listing).success().into_bytes()));
     }
-    for name in ["cloud.db", "cloud.db-wal"] {
-        seen.push((name, fs::read(cloud.state().join(name)).unwrap_or_default()));
+    seen.extend(cloud.database_contents());
+    let audit = cloud.run(&["audit", "export"]).success();
+    for action in ["cluster.add", "site.add", "site.join", "node.discover", "node.boot", "config.hand_out", "store.export", "\"line\":1,"] {
+        assert!(audit.contains(action), "the audit log has no {action}: {audit}");
     }
+    seen.push(("audit log".to_owned(), audit.into_bytes()));
     let join_secret = cloud.join_token();
     for (place, bytes) in seen {
         for secret in [program::MACHINE_TOKEN, program::TAILSCALE_KEY, token.as_str(), join_secret.as_str()] {
@@ -146,7 +162,10 @@ fn help_completions_and_man_page_name_every_command() {
     let cloud = Cloud::without_anything("help");
     for arguments in [&["--help"][..], &["man"], &["completions", "bash"]] {
         let text = cloud.run(arguments).success();
-        for command in ["init", "serve", "check", "cluster", "site", "node", "session", "firmware"] {
+        for command in [
+            "init", "serve", "check", "cluster", "site", "node", "session", "firmware", "backup", "restore", "export", "import", "store",
+            "audit", "class",
+        ] {
             assert!(text.contains(command), "{arguments:?} does not name {command}");
         }
     }

@@ -80,6 +80,7 @@ fn every_key_of_cloud_toml_is_documented() {
             Place { prefix: "", before: "" },
             Place { prefix: "boot_plane.", before: "[boot_plane]" },
             Place { prefix: "site_plane.", before: "[site_plane]" },
+            Place { prefix: "store.", before: "[store]" },
         ],
     );
     compare("## cloud.toml", &known);

@@ -12,7 +12,9 @@ use serde_json::json;
 
 use super::{BootService, Channel, Refusal, unavailable};
 use crate::clock::{self, Timestamp};
+use crate::cloud::actor::Actor;
 use crate::cloud::admission::Trigger;
+use crate::cloud::inventory;
 use crate::cloud::machine_config::{Additions, BaseConfig};
 use crate::cloud::store::{EventKind, NewEvent, Outcome, Purpose, StoreError, TokenError, TokenUse, Tx};
 use crate::secret::Secret;
@@ -67,21 +69,26 @@ fn hand_out(tx: &Tx<'_>, now: Timestamp, token: &Secret, root_pem: &str) -> Resu
         Err(TokenError::Used(owner)) => return refuse(tx, now, owner, "config token already used"),
         Err(TokenError::Expired(owner)) => return refuse(tx, now, owner, "config token expired"),
     };
-    let (Some(session), Some(node)) = (tx.session(owner.session)?, tx.node(owner.node)?) else {
+    let (Some(session), Some(node)) = (tx.session(owner.session)?, tx.node_to_change(owner.node)?) else {
         return Ok(Err(Refusal::forbidden("config token unknown")));
     };
-    let Ok(state) = node.state.after(Trigger::Configure) else {
-        return refuse(tx, now, owner, "node may not be configured");
-    };
     let site = tx.site(session.site)?.ok_or_else(|| gone("site", session.site.to_string()))?;
+    if node.state.after(Trigger::Configure).is_err() || site.revoked_at.is_some() {
+        return refuse(tx, now, owner, "node may not be configured");
+    }
     let cluster = tx.cluster(site.cluster)?.ok_or_else(|| gone("cluster", site.cluster.to_string()))?;
     let (base, tailscale_key) = tx.cluster_secrets(&cluster)?;
     let additions = Additions { hostname: &node.hostname, root_pem, tailscale_key: tailscale_key.as_ref() };
     let config = BaseConfig::from_store(base).render(&additions);
     let digest = Digest::of(config.expose());
-    tx.set_node_state(node.id, state, "its machine config was handed out", now)?;
+    let actor = Actor::Node(node.id);
+    if inventory::step(tx, &actor, &node, Trigger::Configure, "its machine config was handed out", now)?.is_err() {
+        return refuse(tx, now, owner, "node may not be configured");
+    }
     tx.set_outcome(session.id, Outcome::Configured)?;
-    tx.audit(now, &format!("node {}", node.id), "config.hand_out", &node.hostname.to_string(), &digest.to_string())?;
+    let with = if tailscale_key.is_some() { ", with its Tailscale key" } else { "" };
+    let detail = format!("machine config of cluster {}{with} to {}, sha256 {digest}", cluster.name, node.hostname);
+    tx.audit(now, &actor, "config.hand_out", &node.id.to_string(), &detail);
     let event = NewEvent {
         kind: EventKind::ConfigServed,
         summary: format!("machine config of {} fetched with its one-time token, sha256 {digest}", node.hostname),
@@ -103,7 +110,7 @@ fn refuse(tx: &Tx<'_>, now: Timestamp, owner: TokenUse, line: &'static str) -> R
         };
         tx.add_event(session.site, session.boot, Some(owner.node), now, &event)?;
     }
-    tx.audit(now, &format!("node {}", owner.node), "config.refuse", &owner.node.to_string(), line)?;
+    tx.audit(now, &Actor::Node(owner.node), "config.refuse", &owner.node.to_string(), line);
     Ok(Err(Refusal { status: StatusCode::FORBIDDEN, line }))
 }
 

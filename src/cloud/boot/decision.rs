@@ -7,13 +7,15 @@ use serde_json::json;
 use super::shown::Shown;
 use super::{Channel, Refusal};
 use crate::clock::Timestamp;
-use crate::cloud::admission::{Answer, Trigger};
+use crate::cloud::actor::Actor;
+use crate::cloud::admission::{Answer, NodeState, Trigger};
 use crate::cloud::config::BootPlane;
+use crate::cloud::inventory;
 use crate::cloud::store::{
     Cluster, EventKind, NewEvent, Node, NodeKey, Outcome, Purpose, Session, Site, StoreError, TokenError, TokenUse, Tx,
 };
 use crate::secret::Secret;
-use crate::wire::{BootId, Name, Ticket, TicketError};
+use crate::wire::{BootId, Ticket, TicketError};
 
 /// A continuation begins with this, which no ticket does: base64url has no dot.
 const CONTINUATION_PREFIX: &str = "c.";
@@ -50,7 +52,7 @@ pub(super) fn decide(
     settings: &BootPlane,
     shown: &Shown,
     channel: &Channel,
-    fresh: Fresh,
+    fresh: &Fresh,
 ) -> Result<Result<Decision, Refusal>, StoreError> {
     let text = shown.credential.expose_str().unwrap_or_default();
     let (site, boot, node, first) = if text.starts_with(CONTINUATION_PREFIX) {
@@ -108,25 +110,30 @@ pub(super) fn decide(
                 detail: json!({"method": node.local_boot}),
             })?;
             tx.set_outcome(session.id, Outcome::LocalBoot)?;
+            if node.state == NodeState::Configured {
+                let actor = Actor::Site(site.name.clone());
+                inventory::step(tx, &actor, &node, Trigger::Install, "was sent to its disk", now)?
+                    .map_err(|error| illegal(&node, &error.to_string()))?;
+            }
             Verdict::LocalBoot
         }
         Answer::Boot => {
             let cluster = tx
                 .cluster(site.cluster)?
                 .ok_or_else(|| StoreError::Unreadable { what: "cluster of a site", value: site.name.to_string() })?;
-            let state = node.state.after(Trigger::Boot).map_err(|error| illegal(&node, &error.to_string()))?;
-            tx.set_node_state(node.id, state, "was handed a boot script", now)?;
+            let actor = Actor::Site(site.name.clone());
+            inventory::step(tx, &actor, &node, Trigger::Boot, "was handed a boot script", now)?
+                .map_err(|error| illegal(&node, &error.to_string()))?;
             // One machine config, one way to it: what an earlier attempt was handed is good no longer.
             tx.revoke_tokens(node.id, Purpose::Config)?;
             tx.add_token(&fresh.token, Purpose::Config, owner, now.after(settings.config_token_lifetime))?;
             tx.set_outcome(session.id, Outcome::Booting)?;
-            tx.audit(now, &format!("site {}", site.name), "node.boot", &node.id.to_string(), &node.hostname.to_string())?;
             record(&NewEvent {
                 kind: EventKind::ScriptServed,
                 summary: format!("boot script of cluster {} handed to {}", cluster.name, node.hostname),
                 detail: json!({"cluster": cluster.name, "kernel": cluster.kernel.digest, "initramfs": cluster.initramfs.digest}),
             })?;
-            Verdict::Boot { cluster: Box::new(cluster), config_token: fresh.token }
+            Verdict::Boot { cluster: Box::new(cluster), config_token: fresh.token.clone() }
         }
     };
     Ok(Ok(Decision { site, node, session, verdict, first }))
@@ -152,7 +159,7 @@ fn ticketed(tx: &Tx<'_>, now: Timestamp, settings: &BootPlane, shown: &Shown, co
         Err(TicketError::BadSignature) => return Ok(Err(Refusal::forbidden("ticket not signed by known site"))),
         Err(_) => return Ok(Err(Refusal::forbidden("not a boot ticket"))),
     };
-    let Some(site) = tx.site(ticket.site)? else {
+    let Some(site) = tx.site(ticket.site)?.filter(|site| site.revoked_at.is_none()) else {
         return Ok(Err(Refusal::forbidden("ticket not signed by known site")));
     };
     // From here on the site has vouched for the boot, so that what is wrong belongs into its timeline.
@@ -164,7 +171,7 @@ fn ticketed(tx: &Tx<'_>, now: Timestamp, settings: &BootPlane, shown: &Shown, co
             now,
             &NewEvent { kind, summary, detail: json!({"mac": shown.mac, "ticket_mac": ticket.mac}) },
         )?;
-        tx.audit(now, &format!("site {}", site.name), "ticket.refuse", &shown.mac.to_string(), line)?;
+        tx.audit(now, &Actor::Site(site.name.clone()), "ticket.refuse", &shown.mac.to_string(), line);
         Ok(Err(Refusal::forbidden(line)))
     };
     if ticket.mac != shown.mac || (ticket.uuid.is_some() && ticket.uuid != shown.uuid) {
@@ -190,17 +197,7 @@ fn ticketed(tx: &Tx<'_>, now: Timestamp, settings: &BootPlane, shown: &Shown, co
         return refuse(EventKind::TicketReplayed, format!("ticket of {} was shown a second time", ticket.mac), "ticket already used");
     }
     let key = NodeKey { site: site.id, mac: ticket.mac, uuid: ticket.uuid.or(shown.uuid).filter(|uuid| uuid.is_identity()) };
-    let node = match tx.node_by_key(&key)? {
-        Some(node) => {
-            tx.set_node_facts(node.id, &shown.facts)?;
-            node
-        }
-        None => {
-            let node = tx.add_node(&key, site.policy, code, &default_hostname(&site.name, &key), &shown.facts, now)?;
-            tx.audit(now, &format!("site {}", site.name), "node.discover", &node.id.to_string(), &node.reason)?;
-            node
-        }
-    };
+    let node = inventory::arrive(tx, &site, &key, &shown.facts, ticket.boot, code, now)?;
     Ok(Ok((site, ticket.boot, node)))
 }
 
@@ -211,26 +208,22 @@ fn continued(tx: &Tx<'_>, now: Timestamp, shown: &Shown) -> Result<Admitted, Sto
         Err(TokenError::Expired(_)) => return Ok(Err(Refusal::forbidden("waited too long: begin anew"))),
         Err(_) => return Ok(Err(Refusal::forbidden("continuation already used"))),
     };
-    let (Some(session), Some(node)) = (tx.session(owner.session)?, tx.node(owner.node)?) else {
+    let (Some(session), Some(node)) = (tx.session(owner.session)?, tx.node_to_change(owner.node)?) else {
         return Ok(Err(Refusal::forbidden("continuation already used")));
     };
-    if node.key.mac != shown.mac {
+    if !tx.macs(node.id)?.contains(&shown.mac) {
         let summary = format!("what {} was given to wait with was shown by {}", node.key.mac, shown.mac);
         let event = NewEvent { kind: EventKind::TicketForOtherMachine, summary, detail: json!({"mac": shown.mac}) };
         tx.add_event(session.site, session.boot, Some(node.id), now, &event)?;
         return Ok(Err(Refusal::forbidden("ticket is for another machine")));
     }
-    match tx.site(session.site)? {
-        Some(site) => Ok(Ok((site, session.boot, node))),
+    match tx.site(session.site)?.filter(|site| site.revoked_at.is_none()) {
+        Some(site) => {
+            let node = inventory::ask_again(tx, &site, node, now)?;
+            Ok(Ok((site, session.boot, node)))
+        }
         None => Ok(Err(Refusal::forbidden("ticket not signed by known site"))),
     }
-}
-
-/// A host name that is the site's alone: the site's name, cut if need be, and the hardware address.
-fn default_hostname(site: &Name, key: &NodeKey) -> Name {
-    let address: String = key.mac.to_string().chars().filter(|letter| *letter != ':').collect();
-    let cut: String = site.as_str().chars().take(50).collect();
-    format!("{}-{address}", cut.trim_end_matches('-')).parse().unwrap_or_else(|_| site.clone())
 }
 
 fn illegal(node: &Node, error: &str) -> StoreError {

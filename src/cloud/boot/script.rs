@@ -42,7 +42,7 @@ pub(super) async fn serve(
     let fresh = Fresh { code: node_code(code), token: Secret::from(BASE64URL_NOPAD.encode(&token)) };
     let (settings, seen, now) = (service.settings.clone(), channel.clone(), clock::now());
     let (mac, platform) = (shown.mac, shown.platform);
-    let outcome = service.state.store.call(move |tx| decide(tx, now, &settings, &shown, &seen, fresh)).await;
+    let outcome = service.state.store.call(move |tx| decide(tx, now, &settings, &shown, &seen, &fresh)).await;
     let decision = match outcome {
         Ok(Ok(decision)) => decision,
         Ok(Err(refusal)) => {
@@ -81,7 +81,7 @@ impl BootService {
             Verdict::Wait { continuation } => self.write_wait(&mut script, decision, platform, continuation),
             Verdict::Refuse => writeln!(
                 script,
-                "echo Fairlead: this machine was refused by its operator (code {}).\n\
+                "echo Fairlead: this machine was refused by its operator, or retired (code {}).\n\
                  echo ${{indent:string}}to let it in: fairlead-cloud node approve {}\nset retry_after 60\nset next retry",
                 decision.node.code, decision.node.code
             ),

@@ -17,6 +17,7 @@ pub(super) struct Query {
     serial: String,
     manufacturer: String,
     product: String,
+    arch: String,
     platform: String,
     ticket: String,
 }
@@ -59,11 +60,15 @@ impl Shown {
         if credential.is_empty() {
             return Err(Refusal::forbidden("no boot ticket"));
         }
-        let product = format!("{} {}", printable(&query.manufacturer), printable(&query.product)).trim().to_owned();
         Ok(Self {
             mac,
             uuid,
-            facts: NodeFacts { serial: printable(&query.serial), product },
+            facts: NodeFacts {
+                serial: printable(&query.serial),
+                vendor: printable(&query.manufacturer),
+                product: printable(&query.product),
+                arch: printable(&query.arch),
+            },
             platform,
             credential: Secret::from(credential),
         })

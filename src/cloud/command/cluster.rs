@@ -6,11 +6,12 @@ use serde_json::json;
 
 use super::{Output, table};
 use crate::clock;
+use crate::cloud::actor::Actor;
 use crate::cloud::boot::{KERNEL_COMMAND_LINE_LIMIT, kernel_command_line};
 use crate::cloud::config::CloudConfig;
 use crate::cloud::machine_config::BaseConfig;
 use crate::cloud::state::CloudState;
-use crate::cloud::store::{Asset, NewCluster};
+use crate::cloud::store::{Asset, NewCluster, StoreError};
 use crate::command_line::say;
 use crate::failure::{Failure, Result};
 use crate::secret::Secret;
@@ -81,9 +82,12 @@ impl Add {
         let (kernel, initramfs) = (import(&self.kernel)?, import(&self.initramfs)?);
         let (name, now) = (self.name.clone(), clock::now());
         let cluster = NewCluster { name: self.name, machine_config, tailscale_key, kernel_args, kernel, initramfs };
-        state.store.transaction(|tx| {
+        let added = name.clone();
+        state.store.transaction(move |tx| {
             tx.add_cluster(&cluster, now)?;
-            tx.audit(now, "operator", "cluster.add", name.as_str(), &format!("kernel {} initramfs {}", kernel.digest, initramfs.digest))
+            let detail = format!("kernel {} initramfs {}", kernel.digest, initramfs.digest);
+            tx.audit(now, &Actor::Operator, "cluster.add", added.as_str(), &detail);
+            Ok::<_, StoreError>(())
         })?;
         say(&format!("added cluster {name}"))?;
         say(&format!("  kernel    {} ({} octets)", kernel.digest, kernel.size))?;
@@ -125,7 +129,7 @@ impl Add {
 }
 
 fn list(state: &CloudState, output: Output) -> Result<()> {
-    let clusters = state.store.transaction(|tx| tx.clusters())?;
+    let clusters = state.store.read(|tx| tx.clusters())?;
     match output {
         Output::Json => {
             let values: Vec<_> = clusters

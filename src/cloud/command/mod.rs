@@ -1,9 +1,12 @@
 //! What an operator types: `fairlead-cloud COMMAND`.
 
+mod audit;
+mod class;
 mod cluster;
 mod node;
 mod session;
 mod site;
+mod store;
 mod table;
 
 use std::path::PathBuf;
@@ -13,7 +16,7 @@ use clap_complete::Shell;
 
 use crate::cloud::config::{CloudConfig, DEFAULT_PATH};
 use crate::cloud::serve::serve;
-use crate::cloud::state::CloudState;
+use crate::cloud::state::{CloudState, Patience};
 use crate::cloud::store::StoreError;
 use crate::command_line::{self, LogFormat, say};
 use crate::failure::{Failure, Result};
@@ -64,9 +67,38 @@ enum Command {
     /// Nodes: who may boot
     #[command(subcommand)]
     Node(node::NodeCommand),
+    /// Classes: nodes that are alike, and their labels
+    #[command(subcommand)]
+    Class(class::ClassCommand),
     /// Boots, step by step
     #[command(subcommand)]
     Session(session::SessionCommand),
+    /// What was decided, changed and handed out, by whom and when
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
+    /// Write a copy of the SQLite database to a file, while `serve` runs
+    Backup {
+        /// The file
+        file: PathBuf,
+    },
+    /// Put a backup in the place of the SQLite database, while `serve` does not run
+    Restore {
+        /// The file that `backup` wrote
+        file: PathBuf,
+    },
+    /// Write all that the store holds to a file, to carry it to another database
+    Export {
+        /// The file
+        file: PathBuf,
+    },
+    /// Take in what `export` wrote, into a store that is empty
+    Import {
+        /// The file
+        file: PathBuf,
+    },
+    /// The store's key
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     /// The iPXE files that sites serve to their nodes
     #[command(subcommand)]
     Firmware(crate::firmware::command::FirmwareCommand),
@@ -98,7 +130,10 @@ impl CloudArguments {
         let Self { global, command } = self;
         command_line::start_logging(&global.log, global.log_format)?;
         let load = || CloudConfig::load(&global.config);
-        let open = || CloudState::open(&load()?.state_dir);
+        let open = || {
+            let config = load()?;
+            CloudState::open(&config.state_dir, &config.store, Patience::None)
+        };
         match command {
             Command::Init => init(&load()?),
             Command::Serve => run_serve(load()?),
@@ -106,10 +141,17 @@ impl CloudArguments {
             Command::Cluster(command) => command.run(&load()?, &open()?),
             Command::Site(command) => command.run(&load()?, &open()?),
             Command::Node(command) => command.run(&open()?),
+            Command::Class(command) => command.run(&open()?),
             Command::Session(command) => command.run(&open()?),
+            Command::Audit(command) => command.run(&open()?),
+            Command::Backup { file } => store::back_up(&load()?, &open()?, &file),
+            Command::Restore { file } => store::restore(&load()?, &file),
+            Command::Export { file } => store::export(&open()?, &file),
+            Command::Import { file } => store::import(&load()?, &file),
+            Command::Store(command) => command.run(&load()?, &open()?),
             Command::Firmware(command) => {
                 // Some of it works before there is a cloud.
-                let state = load().and_then(|config| CloudState::open(&config.state_dir));
+                let state = open();
                 command.run(state.map(|state| (state.authority.root_fingerprint(), state.firmware_folder())))
             }
             Command::Completions { shell } => command_line::write_completions(Self::command(), shell),
@@ -119,7 +161,7 @@ impl CloudArguments {
 }
 
 fn init(config: &CloudConfig) -> Result<()> {
-    let fingerprint = CloudState::init(&config.state_dir)?;
+    let fingerprint = CloudState::init(&config.state_dir, &config.store)?;
     let folder = config.state_dir.display();
     say(&format!("made a cloud in `{folder}`"))?;
     say(&format!("root fingerprint: {fingerprint}"))?;
@@ -128,7 +170,7 @@ fn init(config: &CloudConfig) -> Result<()> {
 }
 
 fn run_serve(config: CloudConfig) -> Result<()> {
-    let state = CloudState::open(&config.state_dir)?;
+    let state = CloudState::open(&config.state_dir, &config.store, Patience::Unlimited)?;
     let firmware = open_firmware(&state);
     if let Err(failure) = &firmware {
         tracing::warn!("sites get no firmware from this cloud: {}", failure.to_string().replace('\n', "; "));
@@ -143,10 +185,10 @@ fn open_firmware(state: &CloudState) -> Result<SealedSet> {
 }
 
 fn check(config: &CloudConfig) -> Result<()> {
-    let state = CloudState::open(&config.state_dir)?;
+    let state = CloudState::open(&config.state_dir, &config.store, Patience::None)?;
     say(&format!("ok: state folder `{}`, root {}", config.state_dir.display(), state.authority.root_fingerprint()))?;
     let blobs = state.blobs();
-    let clusters = state.store.transaction(|tx| tx.clusters())?;
+    let clusters = state.store.read(|tx| tx.clusters())?;
     for cluster in &clusters {
         for (what, asset) in [("kernel", cluster.kernel), ("initramfs", cluster.initramfs)] {
             blobs.verify(asset.digest).map_err(|error| {
@@ -168,6 +210,10 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let hint = match &error {
             StoreError::Exists { .. } => "choose another name",
+            StoreError::NotThere { kind: "site", .. } => "`fairlead-cloud site list` shows them",
+            StoreError::NotThere { .. } => "`fairlead-cloud class list` shows them",
+            StoreError::Unreachable { .. } => "is it running, and is `store.url` right? `psql` with the same URL tells more",
+            StoreError::Unconfirmed => "look whether it was done before you do it again",
             _ => "`fairlead-cloud check` tells whether the state folder is whole",
         };
         Self::new("cannot do that").cause(&error).hint(hint)

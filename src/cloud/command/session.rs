@@ -1,9 +1,10 @@
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::{Output, node, table};
+use super::node::Listed;
+use super::{Output, table};
 use crate::cloud::state::CloudState;
-use crate::cloud::store::{Event, Node, Outcome, Session, StoreError};
+use crate::cloud::store::{Event, Outcome, Session, StoreError};
 use crate::command_line::say;
 use crate::failure::{Failure, Result};
 
@@ -34,8 +35,7 @@ pub(super) enum SessionCommand {
 /// A session with all that belongs to it.
 struct Shown {
     session: Session,
-    site: String,
-    node: Node,
+    listed: Listed,
     events: Vec<Event>,
 }
 
@@ -49,8 +49,9 @@ impl SessionCommand {
 }
 
 fn list(state: &CloudState, node: Option<&str>, limit: u32, output: Output) -> Result<()> {
-    let (sessions, nodes, sites) = state.store.transaction(|tx| {
-        let wanted = match node {
+    let node = node.map(str::to_owned);
+    let (sessions, nodes, sites) = state.store.read(move |tx| {
+        let wanted = match node.as_deref() {
             None => None,
             Some(text) => match tx.nodes_called(text)?.as_slice() {
                 [node] => Some(node.id),
@@ -58,7 +59,9 @@ fn list(state: &CloudState, node: Option<&str>, limit: u32, output: Output) -> R
                 _ => Some(-1),
             },
         };
-        Ok::<_, StoreError>((tx.sessions(wanted, limit)?, tx.nodes()?, tx.sites()?))
+        let sessions = tx.sessions(wanted, limit)?;
+        let nodes = sessions.iter().filter_map(|session| tx.node(session.node).transpose()).collect::<std::result::Result<Vec<_>, _>>()?;
+        Ok::<_, StoreError>((sessions, nodes, tx.sites()?))
     })?;
     let hostname = |id: i64| nodes.iter().find(|node| node.id == id).map(|node| node.hostname.to_string()).unwrap_or_default();
     let site = |id: u32| sites.iter().find(|site| site.id == id).map(|site| site.name.to_string()).unwrap_or_default();
@@ -94,8 +97,9 @@ fn list(state: &CloudState, node: Option<&str>, limit: u32, output: Output) -> R
 }
 
 fn show(state: &CloudState, text: &str, output: Output) -> Result<()> {
-    let shown = state.store.transaction(|tx| {
-        let session = match text {
+    let text = text.to_owned();
+    let shown = state.store.read(move |tx| {
+        let session = match text.as_str() {
             "latest" => tx.sessions(None, 1)?.into_iter().next(),
             number => match number.parse() {
                 Ok(id) => tx.session(id)?,
@@ -107,9 +111,9 @@ fn show(state: &CloudState, text: &str, output: Output) -> Result<()> {
         };
         let gone = || Failure::new(format!("session {} belongs to a node that is gone", session.id));
         let node = tx.node(session.node)?.ok_or_else(gone)?;
-        let site = tx.site(session.site)?.map(|site| site.name.to_string()).unwrap_or_default();
+        let listed = Listed::of(tx, node, &tx.classes()?)?;
         let events = tx.timeline(session.site, session.boot, session.node)?;
-        Ok(Shown { session, site, node, events })
+        Ok(Shown { session, listed, events })
     })?;
     match output {
         Output::Json => table::write_json(&shown.to_json()),
@@ -130,13 +134,14 @@ impl Shown {
             })
             .collect();
         json!({
-            "id": self.session.id, "site": self.site, "boot": self.session.boot, "started_at": self.session.started_at.to_string(),
-            "outcome": self.session.outcome.as_str(), "node": node::to_json(&self.node, &self.site), "events": events,
+            "id": self.session.id, "site": self.listed.site(), "boot": self.session.boot, "started_at": self.session.started_at.to_string(),
+            "outcome": self.session.outcome.as_str(), "node": self.listed.to_json(), "events": events,
         })
     }
 
     fn write(&self) -> Result<()> {
-        let Self { session, site, node, events } = self;
+        let Self { session, listed, events } = self;
+        let (node, site) = (&listed.node, listed.site());
         say(&format!("session {} of node {} ({}, {}) at site {site}", session.id, node.id, node.hostname, node.key.mac))?;
         let began = events.first().map(|event| event.at).unwrap_or_default();
         for event in events {
@@ -150,7 +155,7 @@ impl Shown {
 
     /// Where it stopped, and what to do about it.
     fn what_now(&self) -> String {
-        let id = self.node.id;
+        let id = self.listed.node.id;
         if let Some(alarm) = self.events.iter().rev().find(|event| event.alarm) {
             return format!("Look at the alarm: {}", alarm.summary);
         }

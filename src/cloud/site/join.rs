@@ -12,6 +12,7 @@ use ring::signature::{ED25519, UnparsedPublicKey};
 
 use super::{SiteChannel, SiteService, refuse, unavailable, unreadable};
 use crate::clock::{self, Timestamp};
+use crate::cloud::actor::Actor;
 use crate::cloud::store::{JoinTokenRefusal, Site, StoreError, Tx};
 use crate::pki::authority::{AuthorityError, SiteCertificate};
 use crate::secret::Secret;
@@ -72,7 +73,13 @@ fn join(
         .map_err(JoinError::Request)?;
     tx.replace_ticket_key(site.id, ticket_key, now)?;
     tx.add_certificate(site.id, signed.fingerprint, now, signed.expires_at)?;
-    tx.audit(now, &format!("site {}", site.name), "site.join", &signed.fingerprint.to_string(), &signed.expires_at.to_string())?;
+    tx.audit(
+        now,
+        &Actor::Site(site.name.clone()),
+        "site.join",
+        site.name.as_str(),
+        &format!("certificate {} until {}", signed.fingerprint, signed.expires_at),
+    );
     Ok((site, signed))
 }
 

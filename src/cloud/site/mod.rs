@@ -13,6 +13,7 @@ use axum::{Extension, Json, Router};
 use data_encoding::BASE64URL_NOPAD;
 
 use crate::clock;
+use crate::cloud::actor::Actor;
 use crate::cloud::config::CloudConfig;
 use crate::cloud::state::CloudState;
 use crate::cloud::store::{Site, StoreError};
@@ -63,15 +64,26 @@ impl SiteService {
         let Some(certificate) = channel.certificate else {
             return Err(refuse(StatusCode::UNAUTHORIZED, "no client certificate", "join this box first: fairlead-edge join"));
         };
-        match self.state.store.call(move |tx| tx.site_of_certificate(certificate)).await {
+        match self.state.store.call_read(move |tx| tx.site_of_certificate(certificate)).await {
             Ok(Some(site)) => Ok(site),
             Ok(None) => {
                 tracing::warn!(peer = %channel.peer, %certificate, "refused a box whose certificate is not good any longer");
-                let hint = "another box has joined for this site since, or the site is gone: join again with a new token";
-                Err(refuse(StatusCode::FORBIDDEN, "this certificate is not good any longer", hint))
+                Err(revoked())
             }
             Err(error) => Err(unavailable(&error)),
         }
+    }
+}
+
+/// The certificate under which a site asks is good no longer: it was cut off since the connection was made.
+enum RenewError {
+    Revoked,
+    Store(StoreError),
+}
+
+impl From<StoreError> for RenewError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
     }
 }
 
@@ -88,16 +100,27 @@ async fn renew(
         .authority
         .sign_site(&request.csr, &site.name, now, service.config.site_plane.certificate_lifetime)
         .map_err(|error| refuse(StatusCode::BAD_REQUEST, &error.to_string(), "send a PKCS#10 request with a P-256 key"))?;
-    let (fingerprint, expires_at, id) = (signed.fingerprint, signed.expires_at, site.id);
+    let (fingerprint, expires_at, renewing) = (signed.fingerprint, signed.expires_at, site.clone());
+    let shown = channel.certificate;
     service
         .state
         .store
         .call(move |tx| {
-            tx.add_certificate(id, fingerprint, now, expires_at)?;
-            tx.audit(now, &format!("site {id}"), "certificate.renew", &fingerprint.to_string(), &expires_at.to_string())
+            // Nobody may get a new certificate after the site was cut off, and be it in the same moment.
+            let known = tx.site_to_change(renewing.id)?.is_some_and(|site| site.revoked_at.is_none());
+            if !known || shown.map(|shown| tx.site_of_certificate(shown)).transpose()?.flatten().is_none() {
+                return Err(RenewError::Revoked);
+            }
+            tx.add_certificate(renewing.id, fingerprint, now, expires_at)?;
+            let detail = format!("certificate {fingerprint} until {expires_at}");
+            tx.audit(now, &Actor::Site(renewing.name.clone()), "site.renew", renewing.name.as_str(), &detail);
+            Ok(())
         })
         .await
-        .map_err(|error| unavailable(&error))?;
+        .map_err(|error| match error {
+            RenewError::Revoked => revoked(),
+            RenewError::Store(error) => unavailable(&error),
+        })?;
     tracing::info!(site = %site.name, until = %expires_at, "certificate renewed");
     Ok(Json(RenewAnswer { certificate_chain: signed.chain }))
 }
@@ -155,6 +178,11 @@ fn unreadable(rejection: &JsonRejection) -> Response {
 
 fn refuse(status: StatusCode, error: &str, hint: &str) -> Response {
     (status, Json(Refusal { error: error.to_owned(), hint: hint.to_owned() })).into_response()
+}
+
+fn revoked() -> Response {
+    let hint = "another box has joined for this site since, or the site was cut off: join again with a new token";
+    refuse(StatusCode::FORBIDDEN, "this certificate is not good any longer", hint)
 }
 
 fn unavailable(error: &StoreError) -> Response {

@@ -1,6 +1,5 @@
-use rusqlite::{OptionalExtension as _, Row};
-
-use super::{StoreError, Tx, exists_already, read_back, stored, unsigned};
+use super::sql::{Row, values};
+use super::{StoreError, Tx, read_back};
 use crate::clock::Timestamp;
 use crate::secret::Secret;
 use crate::wire::{Digest, Name};
@@ -57,26 +56,26 @@ impl Tx<'_> {
     /// When there is one of that name, or the database's own.
     pub fn add_cluster(&self, cluster: &NewCluster, now: Timestamp) -> Result<i64, StoreError> {
         let name = cluster.name.as_str();
-        let sealed_config = self.key.seal(&machine_config_place(name), &cluster.machine_config)?;
-        let sealed_key = cluster.tailscale_key.as_ref().map(|key| self.key.seal(&tailscale_place(name), key)).transpose()?;
-        self.sql
-            .execute(
+        let sealed_config = self.seal(&machine_config_place(name), &cluster.machine_config)?;
+        let sealed_key = cluster.tailscale_key.as_ref().map(|key| self.seal(&tailscale_place(name), key)).transpose()?;
+        let id = self
+            .one(
                 "INSERT INTO cluster (name, machine_config, tailscale_key, kernel_args, kernel, kernel_size, initramfs, initramfs_size, \
-                 created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-                rusqlite::params![
+                 created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) RETURNING id",
+                values![
                     name,
                     sealed_config,
                     sealed_key,
-                    cluster.kernel_args,
+                    &cluster.kernel_args,
                     cluster.kernel.digest.to_string(),
-                    i64::try_from(cluster.kernel.size).unwrap_or(i64::MAX),
+                    cluster.kernel.size,
                     cluster.initramfs.digest.to_string(),
-                    i64::try_from(cluster.initramfs.size).unwrap_or(i64::MAX),
-                    stored(now)
+                    cluster.initramfs.size,
+                    now
                 ],
             )
-            .map_err(|error| exists_already(error, "cluster", name))?;
-        Ok(self.sql.last_insert_rowid())
+            .map_err(|error| error.exists_already("cluster", name))?;
+        Ok(id.unwrap_or_default())
     }
 
     /// All clusters, by name.
@@ -84,13 +83,7 @@ impl Tx<'_> {
     /// # Errors
     /// The database's own.
     pub fn clusters(&self) -> Result<Vec<Cluster>, StoreError> {
-        let mut statement = self.sql.prepare(&format!("SELECT {COLUMNS} FROM cluster ORDER BY name"))?;
-        let mut rows = statement.query([])?;
-        let mut clusters = Vec::new();
-        while let Some(row) = rows.next()? {
-            clusters.push(read(row)?);
-        }
-        Ok(clusters)
+        self.rows(&format!("SELECT {COLUMNS} FROM cluster ORDER BY name"), &[])?.iter().map(read).collect()
     }
 
     /// The cluster of that name.
@@ -98,7 +91,8 @@ impl Tx<'_> {
     /// # Errors
     /// The database's own.
     pub fn cluster_named(&self, name: &Name) -> Result<Option<Cluster>, StoreError> {
-        Ok(self.clusters()?.into_iter().find(|cluster| cluster.name == *name))
+        let row = self.row(&format!("SELECT {COLUMNS} FROM cluster WHERE name = ?1"), values![name.as_str()])?;
+        row.as_ref().map(read).transpose()
     }
 
     /// The cluster of that number.
@@ -106,9 +100,7 @@ impl Tx<'_> {
     /// # Errors
     /// The database's own.
     pub fn cluster(&self, id: i64) -> Result<Option<Cluster>, StoreError> {
-        let mut statement = self.sql.prepare_cached(&format!("SELECT {COLUMNS} FROM cluster WHERE id = ?1"))?;
-        let mut rows = statement.query([id])?;
-        rows.next()?.map(read).transpose()
+        self.row(&format!("SELECT {COLUMNS} FROM cluster WHERE id = ?1"), values![id])?.as_ref().map(read).transpose()
     }
 
     /// The operator's machine config, and the Tailscale key if the cluster has one.
@@ -117,14 +109,11 @@ impl Tx<'_> {
     /// When there is no such cluster, the seal does not open, or the database's own.
     pub fn cluster_secrets(&self, cluster: &Cluster) -> Result<(Secret, Option<Secret>), StoreError> {
         let name = cluster.name.as_str();
-        let (config, key): (Vec<u8>, Option<Vec<u8>>) = self
-            .sql
-            .prepare_cached("SELECT machine_config, tailscale_key FROM cluster WHERE id = ?1")?
-            .query_row([cluster.id], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?
+        let row = self
+            .row("SELECT machine_config, tailscale_key FROM cluster WHERE id = ?1", values![cluster.id])?
             .ok_or_else(|| StoreError::Unreadable { what: "cluster", value: name.to_owned() })?;
-        let config = self.key.open(&machine_config_place(name), &config)?;
-        let key = key.map(|key| self.key.open(&tailscale_place(name), &key)).transpose()?;
+        let config = self.unseal(&machine_config_place(name), &row.get::<Vec<u8>>(0)?)?;
+        let key = row.get::<Option<Vec<u8>>>(1)?.map(|key| self.unseal(&tailscale_place(name), &key)).transpose()?;
         Ok((config, key))
     }
 }
@@ -137,9 +126,9 @@ fn tailscale_place(name: &str) -> String {
     format!("cluster/{name}/tailscale_key")
 }
 
-fn read(row: &Row<'_>) -> Result<Cluster, StoreError> {
+fn read(row: &Row) -> Result<Cluster, StoreError> {
     let asset = |digest: usize, size: usize| -> Result<Asset, StoreError> {
-        Ok(Asset { digest: read_back("digest", row.get(digest)?)?, size: unsigned(row.get(size)?) })
+        Ok(Asset { digest: read_back("digest", row.get(digest)?)?, size: row.get(size)? })
     };
     Ok(Cluster {
         id: row.get(0)?,

@@ -1,7 +1,7 @@
-use rusqlite::{OptionalExtension as _, Row};
 use serde_json::Value;
 
-use super::{StoreError, Tx, stored, unsigned};
+use super::sql::{Row, values};
+use super::{StoreError, Tx};
 use crate::clock::Timestamp;
 use crate::wire::BootId;
 use crate::wire::uplink::{EventBatch, SiteEventKind};
@@ -19,6 +19,10 @@ pub enum EventKind {
     Rejected,
     /// It may be set up anew.
     Rearmed,
+    /// It is held for a person.
+    Held,
+    /// It was taken out of service.
+    Retired,
     /// It was handed the boot script.
     ScriptServed,
     /// Kernel or initramfs went to it, whole and checked.
@@ -31,6 +35,8 @@ pub enum EventKind {
     TicketReplayed,
     /// Alarm: a ticket was shown by another machine.
     TicketForOtherMachine,
+    /// Alarm: a machine shares something with a known node that no two machines share.
+    IdentityConflict,
     /// A ticket came too late or too early.
     TicketOutOfTime,
     /// Alarm: a machine config was asked for with a token that does not work.
@@ -51,12 +57,15 @@ impl EventKind {
             Self::Approved => "approved",
             Self::Rejected => "rejected",
             Self::Rearmed => "rearmed",
+            Self::Held => "held",
+            Self::Retired => "retired",
             Self::ScriptServed => "script_served",
             Self::BlobServed => "blob_served",
             Self::ConfigServed => "config_served",
             Self::LocalBoot => "local_boot",
             Self::TicketReplayed => "ticket_replayed",
             Self::TicketForOtherMachine => "ticket_for_other_machine",
+            Self::IdentityConflict => "identity_conflict",
             Self::TicketOutOfTime => "ticket_out_of_time",
             Self::ConfigRefused => "config_refused",
             Self::BlobCorrupt => "blob_corrupt",
@@ -67,7 +76,10 @@ impl EventKind {
     /// Whether a person should look at once.
     #[must_use]
     pub const fn is_alarm(self) -> bool {
-        matches!(self, Self::TicketReplayed | Self::TicketForOtherMachine | Self::ConfigRefused | Self::BlobCorrupt)
+        matches!(
+            self,
+            Self::TicketReplayed | Self::TicketForOtherMachine | Self::IdentityConflict | Self::ConfigRefused | Self::BlobCorrupt
+        )
     }
 }
 
@@ -105,21 +117,19 @@ impl Tx<'_> {
     /// # Errors
     /// The database's own.
     pub fn add_event(&self, site: u32, boot: BootId, node: Option<i64>, at: Timestamp, event: &NewEvent) -> Result<(), StoreError> {
-        self.sql
-            .prepare_cached(
-                "INSERT INTO event (site, boot, source, node, at, kind, alarm, summary, detail) \
-                 VALUES (?1, ?2, 'cloud', ?3, ?4, ?5, ?6, ?7, ?8)",
-            )?
-            .execute((
+        self.execute(
+            "INSERT INTO event (site, boot, source, node, at, kind, alarm, summary, detail) VALUES (?1, ?2, 'cloud', ?3, ?4, ?5, ?6, ?7, ?8)",
+            values![
                 site,
                 boot.to_string(),
                 node,
-                stored(at),
+                at,
                 event.kind.as_str(),
                 event.kind.is_alarm(),
                 &event.summary,
                 event.detail.to_string(),
-            ))?;
+            ],
+        )?;
         Ok(())
     }
 
@@ -130,16 +140,13 @@ impl Tx<'_> {
     /// # Errors
     /// The database's own.
     pub fn add_site_events(&self, site: u32, batch: &EventBatch) -> Result<u64, StoreError> {
-        let stored_before: i64 = self
-            .sql
-            .prepare_cached("SELECT stored_up_to FROM spool WHERE site = ?1 AND name = ?2")?
-            .query_row((site, &batch.spool), |row| row.get(0))
-            .optional()?
-            .unwrap_or(0);
-        let mut stored_up_to = unsigned(stored_before);
-        let mut insert = self.sql.prepare_cached(
-            "INSERT INTO event (site, boot, source, node, at, kind, alarm, summary, detail) VALUES (?1, ?2, 'edge', NULL, ?3, ?4, ?5, ?6, ?7)",
+        // The row is there before it is locked, so that two requests of one box at once follow one another.
+        self.execute(
+            "INSERT INTO spool (site, name, stored_up_to) VALUES (?1, ?2, 0) ON CONFLICT DO NOTHING",
+            values![site, &batch.spool],
         )?;
+        let question = self.locked("SELECT stored_up_to FROM spool WHERE site = ?1 AND name = ?2");
+        let mut stored_up_to: u64 = self.one(&question, values![site, &batch.spool])?.unwrap_or(0);
         for numbered in &batch.events {
             if numbered.number <= stored_up_to {
                 continue;
@@ -150,12 +157,13 @@ impl Tx<'_> {
                 detail.insert("mac".to_owned(), mac.to_string().into());
             }
             let boot = event.boot.map_or_else(|| OF_THE_SITE.to_owned(), |boot| boot.to_string());
-            insert.execute((site, boot, stored(event.at), kind, is_alarm(&event.what), summary, detail.to_string()))?;
+            self.execute(
+                "INSERT INTO event (site, boot, source, node, at, kind, alarm, summary, detail) VALUES (?1, ?2, 'edge', NULL, ?3, ?4, ?5, ?6, ?7)",
+                values![site, boot, event.at, kind, is_alarm(&event.what), summary, detail.to_string()],
+            )?;
             stored_up_to = numbered.number;
         }
-        self.sql
-            .prepare_cached("INSERT INTO spool (site, name, stored_up_to) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET stored_up_to = ?3")?
-            .execute((site, &batch.spool, i64::try_from(stored_up_to).unwrap_or(i64::MAX)))?;
+        self.execute("UPDATE spool SET stored_up_to = ?3 WHERE site = ?1 AND name = ?2", values![site, &batch.spool, stored_up_to])?;
         Ok(stored_up_to)
     }
 
@@ -164,11 +172,11 @@ impl Tx<'_> {
     /// # Errors
     /// The database's own.
     pub fn site_events(&self, site: u32, most: u32) -> Result<Vec<Event>, StoreError> {
-        let mut statement = self.sql.prepare_cached(
+        let rows = self.rows(
             "SELECT at, source = 'edge', kind, alarm, summary, detail FROM event WHERE site = ?1 AND boot = ?2 ORDER BY at DESC, id DESC LIMIT ?3",
+            values![site, OF_THE_SITE, most],
         )?;
-        let events = statement.query_map((site, OF_THE_SITE, most), read_event)?.collect::<Result<_, _>>()?;
-        Ok(events)
+        rows.iter().map(read_event).collect()
     }
 
     /// The timeline of a boot, in order of time: what the edge reported and what the cloud saw of `node`.
@@ -176,23 +184,23 @@ impl Tx<'_> {
     /// # Errors
     /// The database's own.
     pub fn timeline(&self, site: u32, boot: BootId, node: i64) -> Result<Vec<Event>, StoreError> {
-        let mut statement = self.sql.prepare_cached(
+        let rows = self.rows(
             "SELECT at, source = 'edge', kind, alarm, summary, detail FROM event \
              WHERE site = ?1 AND boot = ?2 AND (node IS NULL OR node = ?3) ORDER BY at, id",
+            values![site, boot.to_string(), node],
         )?;
-        let events = statement.query_map((site, boot.to_string(), node), read_event)?.collect::<Result<_, _>>()?;
-        Ok(events)
+        rows.iter().map(read_event).collect()
     }
 }
 
-fn read_event(row: &Row<'_>) -> rusqlite::Result<Event> {
+fn read_event(row: &Row) -> Result<Event, StoreError> {
     Ok(Event {
-        at: Timestamp(unsigned(row.get(0)?)),
+        at: row.get(0)?,
         from_edge: row.get(1)?,
         kind: row.get(2)?,
         alarm: row.get(3)?,
         summary: row.get(4)?,
-        detail: serde_json::from_str(&row.get::<_, String>(5)?).unwrap_or(Value::Null),
+        detail: serde_json::from_str(&row.get::<String>(5)?).unwrap_or(Value::Null),
     })
 }
 
@@ -244,10 +252,13 @@ mod tests {
 
     #[test]
     fn a_report_that_is_sent_twice_stands_once() {
-        let scratch = Scratch::new("events");
+        Scratch::on_both("events", |scratch| a_report_is_sent_twice(&scratch));
+    }
+
+    fn a_report_is_sent_twice(scratch: &Scratch) {
         let asset = Asset { digest: Digest::of(b""), size: 0 };
         let boot = BootId([1; 8]);
-        let event = |number| NumberedEvent {
+        let event = move |number| NumberedEvent {
             number,
             event: SiteEvent {
                 at: Timestamp(number),
@@ -256,11 +267,13 @@ mod tests {
                 what: SiteEventKind::TicketMinted { uuid: None },
             },
         };
-        let batch =
-            |spool: &str, numbers: &[u64]| EventBatch { spool: spool.to_owned(), events: numbers.iter().copied().map(event).collect() };
+        let batch = move |spool: &str, numbers: &[u64]| EventBatch {
+            spool: spool.to_owned(),
+            events: numbers.iter().copied().map(event).collect(),
+        };
         scratch
             .store
-            .transaction(|tx| {
+            .transaction(move |tx| {
                 let cluster = NewCluster {
                     name: "c".parse().unwrap(),
                     machine_config: Secret::from(String::new()),

@@ -1,334 +1,306 @@
-//! What is kept for good: SQLite, synced to disk before anyone is answered.
+//! What is kept for good, in SQLite or PostgreSQL, on the disk before anyone is answered.
 //!
-//! One connection, one writer. Commands open the same database while `serve` runs: SQLite's own locks keep them apart. Each
-//! submodule adds the questions of one idea to [`Tx`].
+//! A question is a closure over [`Tx`], run in one transaction. It may be run again (others got in the way, a connection broke), so
+//! that it must not change anything but the database. Each submodule adds the questions of one idea to [`Tx`]; each question is
+//! written once, for both databases. Commands open the same database while `serve` runs.
 
+mod allowed;
+mod archive;
+mod audit;
+mod class;
 mod cluster;
+mod error;
 mod event;
+mod keyring;
+mod migration;
 mod node;
+mod postgresql;
+mod queue;
 mod seal;
+mod sealed;
+mod selector;
 mod session;
 mod site;
+mod sql;
+mod sqlite;
 mod token;
 
+use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
 
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use tokio::sync::oneshot;
 
 use crate::clock::Timestamp;
+use queue::{Job, Trouble};
+use sql::{Connection, Dialect, FromValue, Row, Value, values};
 
+pub use allowed::AllowedMachine;
+pub use archive::ArchiveError;
+pub use audit::{AuditFilter, AuditHead, AuditLine, BrokenChain};
+pub use class::{Class, ClassPattern};
 pub use cluster::{Asset, Cluster, NewCluster};
+pub use error::StoreError;
 pub use event::{Event, EventKind, NewEvent};
-pub use node::{LocalBoot, Node, NodeFacts, NodeKey};
-pub use seal::{SealError, StoreKey};
+pub use keyring::{KeySource, Keyring, key_file, read_key_file};
+pub use node::{LocalBoot, Node, NodeFacts, NodeFilter, NodeKey};
+pub use postgresql::{PostgresqlAddress, PostgresqlSettings};
+pub use seal::{KeyId, SealError, StoreKey};
+pub use selector::Selector;
 pub use session::{Outcome, Session};
 pub use site::{JoinTokenRefusal, Site};
 pub use token::{Purpose, TokenError, TokenUse};
 
-/// The schema's steps, oldest first; the database's `user_version` counts those that it has taken.
-const MIGRATIONS: [&str; 1] = [include_str!("schema/0001.sql")];
-
-/// Marks a SQLite file as ours (`PRAGMA application_id`): "FLcl".
-const APPLICATION_ID: i32 = 0x464c_636c;
-
-/// Why the store can't answer.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StoreError {
-    /// The database file is not there.
-    #[error("there is no database at `{0}`")]
-    Missing(PathBuf),
-    /// The file is not a Fairlead database.
-    #[error("`{0}` is not a Fairlead database")]
-    NotOurs(PathBuf),
-    /// The database was written by a newer program.
-    #[error("`{path}` has schema {found}, this program knows up to {known}")]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// Its schema.
-        found: usize,
-        /// The newest known.
-        known: usize,
-    },
-    /// SQLite found the file damaged.
-    #[error("the database `{path}` is damaged: {finding}")]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// SQLite's first finding.
-        finding: String,
-    },
-    /// Something of that name is there already.
-    #[error("there is already a {kind} named `{name}`")]
-    Exists {
-        /// What it is.
-        kind: &'static str,
-        /// Its name.
-        name: String,
-    },
-    /// A value in the database is not what the program wrote.
-    #[error("the database holds an unreadable {what}: `{value}`")]
-    Unreadable {
-        /// Which value.
-        what: &'static str,
-        /// What stands there.
-        value: String,
-    },
-    /// A sealed value can't be opened.
-    #[error("cannot open a sealed value")]
-    Seal(#[from] SealError),
-    /// SQLite could not do it.
-    #[error("the database could not be read or written")]
-    Database(#[from] rusqlite::Error),
+/// Where the store is.
+#[derive(Clone, Debug)]
+pub enum Location {
+    /// A SQLite file.
+    Sqlite(PathBuf),
+    /// A database of a PostgreSQL server.
+    Postgresql(Box<PostgresqlSettings>),
 }
 
-impl StoreError {
-    /// The error and its causes on one line, for a log.
-    #[must_use]
-    pub fn in_full(&self) -> String {
-        let causes = std::iter::successors(std::error::Error::source(self), |error| error.source());
-        causes.fold(self.to_string(), |text, cause| format!("{text}: {cause}"))
+impl Location {
+    /// Whether there is a Fairlead database, whatever its state.
+    ///
+    /// # Errors
+    /// When PostgreSQL does not answer.
+    pub fn is_there(&self) -> Result<bool, StoreError> {
+        match self {
+            Self::Sqlite(path) => Ok(path.exists()),
+            Self::Postgresql(settings) => postgresql::is_there(settings),
+        }
     }
 }
 
-/// The store. Clones share one connection.
+/// The store. Clones share its threads and connections.
 #[derive(Clone)]
 pub struct Store {
-    connection: Arc<Mutex<Connection>>,
-    key: Arc<StoreKey>,
+    database: Arc<Database>,
+    keys: Arc<Keyring>,
+}
+
+enum Database {
+    Sqlite(sqlite::Sqlite),
+    Postgresql(postgresql::Postgresql),
 }
 
 impl Store {
-    /// Makes the database; refuses when there is a file.
+    /// Makes the database; refuses when there is one.
     ///
     /// # Errors
-    /// When the file is there already or can't be written.
-    pub fn create(path: &Path, key: StoreKey) -> Result<Self, StoreError> {
-        if path.exists() {
-            return Err(StoreError::Exists { kind: "database", name: path.display().to_string() });
-        }
-        let mut connection = Connection::open(path)?;
-        connection.pragma_update(None, "application_id", APPLICATION_ID)?;
-        prepare(&connection)?;
-        migrate(&mut connection, path)?;
-        Ok(Self::around(connection, key))
+    /// When it is there already or can't be made.
+    pub fn create(location: &Location, keys: &Arc<Keyring>) -> Result<Self, StoreError> {
+        let database = match location {
+            Location::Sqlite(path) => Database::Sqlite(sqlite::Sqlite::create(path, keys)?),
+            Location::Postgresql(settings) => Database::Postgresql(postgresql::Postgresql::create(settings, keys)?),
+        };
+        Ok(Self { database: Arc::new(database), keys: Arc::clone(keys) })
     }
 
-    /// Opens the database, checks that it is whole, and brings its schema up to date.
+    /// Opens the database, checks that it is whole and that its secrets can be read, and brings its schema up to date.
     ///
     /// # Errors
-    /// When it is missing, not ours, damaged or newer than this program. It is never started over.
-    pub fn open(path: &Path, key: StoreKey) -> Result<Self, StoreError> {
-        if !path.exists() {
-            return Err(StoreError::Missing(path.to_owned()));
-        }
-        let mut connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
-        // Whatever SQLite says of a file that it can't even look at, it is the file that is meant.
-        let damaged = |error: rusqlite::Error| StoreError::Damaged { path: path.to_owned(), finding: error.to_string() };
-        if connection.pragma_query_value(None, "application_id", |row| row.get::<_, i32>(0)).map_err(damaged)? != APPLICATION_ID {
-            return Err(StoreError::NotOurs(path.to_owned()));
-        }
-        let finding: String = connection.pragma_query_value(None, "quick_check", |row| row.get(0)).map_err(damaged)?;
-        if finding != "ok" {
-            return Err(StoreError::Damaged { path: path.to_owned(), finding });
-        }
-        prepare(&connection)?;
-        migrate(&mut connection, path)?;
-        Ok(Self::around(connection, key))
+    /// When it is missing, not ours, damaged, newer than this program, or sealed with another key. It is never started over.
+    pub fn open(location: &Location, keys: &Arc<Keyring>) -> Result<Self, StoreError> {
+        let database = match location {
+            Location::Sqlite(path) => Database::Sqlite(sqlite::Sqlite::open(path, keys)?),
+            Location::Postgresql(settings) => Database::Postgresql(postgresql::Postgresql::open(settings, keys)?),
+        };
+        let store = Self { database: Arc::new(database), keys: Arc::clone(keys) };
+        store.read(|tx| tx.check_keys())?;
+        Ok(store)
     }
 
-    fn around(connection: Connection, key: StoreKey) -> Self {
-        Self { connection: Arc::new(Mutex::new(connection)), key: Arc::new(key) }
+    /// Writes a copy of a SQLite store, as it is at one moment, to a file of its own, which is there whole or not at all.
+    ///
+    /// # Errors
+    /// When the file can't be written, or SQLite's own.
+    pub fn back_up(database: &Path, to: &Path) -> Result<(), StoreError> {
+        sqlite::back_up(database, to)
+    }
+
+    /// Puts a copy that [`Store::back_up`] made in the place of a SQLite store, which nobody has open. What was there is kept beside it.
+    ///
+    /// # Errors
+    /// When the copy is not a whole store, or is not sealed with a key that is here. Nothing is changed then.
+    pub fn restore(database: &Path, from: &Path, keys: &Arc<Keyring>) -> Result<PathBuf, StoreError> {
+        sqlite::restore(database, from, keys)
+    }
+
+    /// The keys that seal its secrets.
+    #[must_use]
+    pub fn keys(&self) -> &Keyring {
+        &self.keys
     }
 
     /// Runs `work` in one transaction that is on the disk when this returns `Ok`; nothing of it is kept otherwise.
     ///
     /// # Errors
     /// Those of `work`, and the database's own.
-    pub fn transaction<T, E: From<StoreError>>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T, E>) -> Result<T, E> {
-        // A panic in another thread can't have left a transaction half done: dropping it rolled it back.
-        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        // Immediate: two processes that both read before they write would otherwise fail rather than wait.
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(StoreError::from)?;
-        let tx = Tx { sql: transaction, key: &self.key };
-        let value = work(&tx)?;
-        tx.sql.commit().map_err(StoreError::from)?;
-        Ok(value)
-    }
-
-    /// The same, off the threads that serve connections.
-    ///
-    /// # Errors
-    /// Those of `work`, and the database's own.
-    pub async fn call<T, E>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T, E> + Send + 'static) -> Result<T, E>
+    pub fn transaction<T, E>(&self, work: impl Fn(&Tx<'_>) -> Result<T, E> + Send + 'static) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        let store = self.clone();
-        match tokio::task::spawn_blocking(move || store.transaction(work)).await {
-            Ok(outcome) => outcome,
-            Err(error) => Err(StoreError::Unreadable { what: "answer", value: error.to_string() }.into()),
+        self.wait_for(work, false)
+    }
+
+    /// The same for work that only reads, which waits for no writer.
+    ///
+    /// # Errors
+    /// Those of `work`, and the database's own.
+    pub fn read<T, E>(&self, work: impl Fn(&Tx<'_>) -> Result<T, E> + Send + 'static) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.wait_for(work, true)
+    }
+
+    /// [`Store::transaction`] without holding up the thread.
+    ///
+    /// # Errors
+    /// Those of `work`, and the database's own.
+    pub async fn call<T, E>(&self, work: impl Fn(&Tx<'_>) -> Result<T, E> + Send + 'static) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.answer_to(work, false).await
+    }
+
+    /// [`Store::read`] without holding up the thread.
+    ///
+    /// # Errors
+    /// Those of `work`, and the database's own.
+    pub async fn call_read<T, E>(&self, work: impl Fn(&Tx<'_>) -> Result<T, E> + Send + 'static) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.answer_to(work, true).await
+    }
+
+    fn wait_for<T, E>(&self, work: impl Fn(&Tx<'_>) -> Result<T, E> + Send + 'static, reads: bool) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let (sender, receiver) = mpsc::sync_channel(1);
+        // Whoever asked is waiting below.
+        self.put(Job::new(queue::typed(work, move |answer| drop(sender.send(answer))), reads));
+        receiver.recv().unwrap_or_else(|_| Err(StoreError::Panicked.into()))
+    }
+
+    async fn answer_to<T, E>(&self, work: impl Fn(&Tx<'_>) -> Result<T, E> + Send + 'static, reads: bool) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let (sender, receiver) = oneshot::channel();
+        // Whoever asked may be gone; what was done stays done.
+        self.put(Job::new(queue::typed(work, move |answer| drop(sender.send(answer))), reads));
+        receiver.await.unwrap_or_else(|_| Err(StoreError::Panicked.into()))
+    }
+
+    fn put(&self, job: Job) {
+        match &*self.database {
+            Database::Sqlite(sqlite) => sqlite.put(job),
+            Database::Postgresql(postgresql) => postgresql.put(job),
+        }
+    }
+}
+
+/// Waits for the threads to end, but for one that this is called on: the last to hold the store may be a job.
+fn join(threads: &mut Vec<JoinHandle<()>>) {
+    let own = std::thread::current().id();
+    for thread in threads.drain(..).filter(|thread| thread.thread().id() != own) {
+        if thread.join().is_err() {
+            tracing::error!("a thread of the store ended badly");
         }
     }
 }
 
 /// One transaction.
 pub struct Tx<'store> {
-    sql: Transaction<'store>,
-    key: &'store StoreKey,
+    connection: RefCell<&'store mut dyn Connection>,
+    keys: &'store Keyring,
+    trouble: Cell<Option<Trouble>>,
+    lines: RefCell<Vec<audit::NewLine>>,
 }
 
-impl Tx<'_> {
-    /// Writes a line to the audit log.
-    ///
-    /// # Errors
-    /// The database's own.
-    pub fn audit(&self, at: Timestamp, actor: &str, action: &str, subject: &str, detail: &str) -> Result<(), StoreError> {
-        self.sql.prepare_cached("INSERT INTO audit (at, actor, action, subject, detail) VALUES (?1, ?2, ?3, ?4, ?5)")?.execute((
-            stored(at),
-            actor,
-            action,
-            subject,
-            detail,
-        ))?;
-        Ok(())
+impl<'store> Tx<'store> {
+    fn new(connection: &'store mut dyn Connection, keys: &'store Keyring) -> Self {
+        Self { connection: RefCell::new(connection), keys, trouble: Cell::new(None), lines: RefCell::default() }
+    }
+
+    /// How a question failed, if one did. PostgreSQL keeps nothing of a transaction after that, so neither do we with SQLite.
+    fn trouble(&self) -> Option<Trouble> {
+        self.trouble.get()
+    }
+
+    /// Does what is left for the end of a transaction that is to be kept.
+    fn finish(&self) -> Result<(), StoreError> {
+        self.write_audit()
+    }
+
+    fn execute(&self, sql: &str, values: &[Value]) -> Result<u64, StoreError> {
+        self.ask(|connection| connection.execute(sql, values))
+    }
+
+    fn rows(&self, sql: &str, values: &[Value]) -> Result<Vec<Row>, StoreError> {
+        self.ask(|connection| connection.query(sql, values))
+    }
+
+    /// The first row.
+    fn row(&self, sql: &str, values: &[Value]) -> Result<Option<Row>, StoreError> {
+        Ok(self.rows(sql, values)?.into_iter().next())
+    }
+
+    /// The first column of the first row.
+    fn one<T: FromValue>(&self, sql: &str, values: &[Value]) -> Result<Option<T>, StoreError> {
+        self.row(sql, values)?.map(|row| row.get(0)).transpose()
+    }
+
+    fn ask<T>(&self, question: impl FnOnce(&mut dyn Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let mut connection = self.connection.borrow_mut();
+        question(&mut **connection).inspect_err(|error| {
+            if self.trouble.get().is_none() {
+                self.trouble.set(Some(connection.trouble(error)));
+            }
+        })
+    }
+
+    fn dialect(&self) -> Dialect {
+        self.connection.borrow().dialect()
+    }
+
+    /// A question whose rows nobody else changes until this transaction ends. SQLite has one writer, which is as good.
+    fn locked(&self, sql: &str) -> String {
+        match self.dialect() {
+            Dialect::Sqlite => sql.to_owned(),
+            Dialect::Postgresql => format!("{sql} FOR UPDATE"),
+        }
     }
 
     /// Forgets what can never matter again: tickets and tokens long past their time.
     ///
     /// # Errors
     /// The database's own.
-    pub fn forget_expired(&self, now: Timestamp) -> Result<usize, StoreError> {
+    pub fn forget_expired(&self, now: Timestamp) -> Result<u64, StoreError> {
         // A day beyond its end even a badly set clock can't make a ticket acceptable again.
-        let before = stored(now).saturating_sub(86_400_000);
-        let tickets = self.sql.execute("DELETE FROM used_ticket WHERE expires_at < ?1", [before])?;
-        let tokens = self.sql.execute("DELETE FROM token WHERE expires_at < ?1", [before])?;
+        let before = Timestamp(now.0.saturating_sub(86_400_000));
+        let tickets = self.execute("DELETE FROM used_ticket WHERE expires_at < ?1", values![before])?;
+        let tokens = self.execute("DELETE FROM token WHERE expires_at < ?1", values![before])?;
         Ok(tickets.saturating_add(tokens))
     }
-}
-
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-
-fn prepare(connection: &Connection) -> Result<(), StoreError> {
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    // FULL, not WAL's usual NORMAL: a commit that was answered must survive a power cut.
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "foreign_keys", true)?;
-    connection.pragma_update(None, "secure_delete", true)?;
-    Ok(())
-}
-
-fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let found: usize = transaction.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0)).map(|version| version as usize)?;
-    if found > MIGRATIONS.len() {
-        return Err(StoreError::Newer { path: path.to_owned(), found, known: MIGRATIONS.len() });
-    }
-    for step in MIGRATIONS.iter().skip(found) {
-        transaction.execute_batch(step)?;
-    }
-    transaction.pragma_update(None, "user_version", u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX))?;
-    transaction.commit()?;
-    Ok(())
-}
-
-/// A moment as the database keeps it.
-fn stored(at: Timestamp) -> i64 {
-    i64::try_from(at.0).unwrap_or(i64::MAX)
-}
-
-/// A number from the database, which keeps none below zero.
-fn unsigned(value: i64) -> u64 {
-    u64::try_from(value).unwrap_or(0)
 }
 
 fn read_back<T: std::str::FromStr>(what: &'static str, value: String) -> Result<T, StoreError> {
     value.parse().map_err(|_| StoreError::Unreadable { what, value })
 }
 
-/// Turns "UNIQUE constraint failed" into the error that a person understands.
-fn exists_already(error: rusqlite::Error, kind: &'static str, name: &str) -> StoreError {
-    match error.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::ConstraintViolation) => StoreError::Exists { kind, name: name.to_owned() },
-        _ => error.into(),
-    }
-}
-
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-
-    /// A store in a folder of its own, gone when dropped.
-    pub(crate) struct Scratch {
-        pub(crate) folder: PathBuf,
-        pub(crate) store: Store,
-    }
-
-    impl Scratch {
-        pub(crate) fn new(name: &str) -> Self {
-            let folder = std::env::temp_dir().join(format!("fairlead-store-{name}-{}", std::process::id()));
-            drop(std::fs::remove_dir_all(&folder));
-            std::fs::create_dir_all(&folder).unwrap();
-            let store = Store::create(&folder.join("cloud.db"), StoreKey::from_bytes(&[7; 32]).unwrap()).unwrap();
-            Self { folder, store }
-        }
-    }
-
-    impl Drop for Scratch {
-        fn drop(&mut self) {
-            drop(std::fs::remove_dir_all(&self.folder));
-        }
-    }
-
-    fn key() -> StoreKey {
-        StoreKey::from_bytes(&[7; 32]).unwrap()
-    }
-
-    #[test]
-    fn a_missing_foreign_damaged_or_newer_database_is_refused_and_left_alone() {
-        let scratch = Scratch::new("refuse");
-        let path = scratch.folder.join("other.db");
-        assert!(matches!(Store::open(&path, key()), Err(StoreError::Missing(_))));
-        assert!(!path.exists());
-
-        std::fs::write(&path, vec![b'x'; 8192]).unwrap();
-        assert!(matches!(Store::open(&path, key()), Err(StoreError::Damaged { .. })));
-        assert_eq!(std::fs::read(&path).unwrap(), vec![b'x'; 8192]);
-
-        std::fs::remove_file(&path).unwrap();
-        Connection::open(&path).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
-        assert!(matches!(Store::open(&path, key()), Err(StoreError::NotOurs(_))));
-
-        let ours = scratch.folder.join("cloud.db");
-        Connection::open(&ours).unwrap().pragma_update(None, "user_version", 99).unwrap();
-        assert!(matches!(Store::open(&ours, key()), Err(StoreError::Newer { found: 99, .. })));
-    }
-
-    #[test]
-    fn a_database_is_never_made_over_another() {
-        let scratch = Scratch::new("over");
-        let outcome = Store::create(&scratch.folder.join("cloud.db"), key());
-        assert!(matches!(outcome, Err(StoreError::Exists { .. })));
-    }
-
-    #[test]
-    fn what_fails_leaves_nothing() {
-        let scratch = Scratch::new("rollback");
-        let outcome: Result<(), StoreError> = scratch.store.transaction(|tx| {
-            tx.audit(Timestamp(1), "a", "b", "c", "d")?;
-            Err(StoreError::Missing(PathBuf::new()))
-        });
-        assert!(outcome.is_err());
-        let lines: i64 = scratch
-            .store
-            .transaction(|tx| tx.sql.query_row("SELECT count(*) FROM audit", [], |row| row.get(0)).map_err(StoreError::from))
-            .unwrap();
-        assert_eq!(lines, 0);
-    }
-}
+pub(crate) mod tests;

@@ -1,12 +1,13 @@
 use std::fmt;
 use std::str::FromStr;
 
-use rusqlite::{OptionalExtension as _, Row};
 use serde::{Deserialize, Serialize};
 
-use super::{StoreError, Tx, exists_already, read_back, stored, unsigned};
+use super::selector::{Conditions, Selector};
+use super::sql::{Dialect, Row, values};
+use super::{StoreError, Tx, read_back};
 use crate::clock::Timestamp;
-use crate::cloud::admission::{NodeState, Policy};
+use crate::cloud::admission::{KnownNode, Machine, NodeState, identifies};
 use crate::wire::{MacAddr, Name, SystemUuid};
 
 /// How a configured node is sent to its disk.
@@ -62,13 +63,17 @@ pub struct NodeKey {
     pub uuid: Option<SystemUuid>,
 }
 
-/// What a machine says of itself beside that; shown to people, never trusted.
+/// What a machine says of itself beside that; shown to people and matched by classes, never trusted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeFacts {
     /// SMBIOS serial number.
     pub serial: String,
-    /// Manufacturer and product.
+    /// Manufacturer.
+    pub vendor: String,
+    /// Product.
     pub product: String,
+    /// Architecture, as iPXE names it.
+    pub arch: String,
 }
 
 /// A node.
@@ -76,7 +81,7 @@ pub struct NodeFacts {
 pub struct Node {
     /// Its number.
     pub id: i64,
-    /// What tells it apart.
+    /// What it was first seen with.
     pub key: NodeKey,
     /// The short code that it shows on its console while it waits.
     pub code: String,
@@ -94,19 +99,45 @@ pub struct Node {
     pub first_seen: Timestamp,
     /// When its state changed last.
     pub changed_at: Timestamp,
+    /// When it asked last.
+    pub last_seen: Timestamp,
+    /// The node that it may be taken for, while a person has not decided.
+    pub held_for: Option<i64>,
 }
 
-const COLUMNS: &str = "id, site, mac, uuid, code, state, reason, hostname, serial, product, local_boot, first_seen, changed_at";
+/// Which nodes to list.
+#[derive(Clone, Debug, Default)]
+pub struct NodeFilter {
+    /// Only those that match.
+    pub selector: Selector,
+    /// Only those with a higher number.
+    pub after: i64,
+}
+
+const COLUMNS: &str = "id, site, mac, uuid, code, state, reason, hostname, serial, product, local_boot, first_seen, changed_at, vendor, arch, \
+                       last_seen, held";
+/// Two replicas that meet a new machine at once judge it one after the other: "FLcl" and a number.
+const ADMISSION_LOCK: i64 = 0x464c_636c_0002;
 
 impl Tx<'_> {
-    /// The node of that key.
+    /// The node of that key, by any of its hardware addresses. Nobody else changes it until this transaction ends.
     ///
     /// # Errors
     /// The database's own.
     pub fn node_by_key(&self, key: &NodeKey) -> Result<Option<Node>, StoreError> {
-        let mut statement = self.sql.prepare_cached(&format!("SELECT {COLUMNS} FROM node WHERE site = ?1 AND mac = ?2 AND uuid = ?3"))?;
-        let mut rows = statement.query((key.site, key.mac.to_string(), uuid_text(key.uuid)))?;
-        rows.next()?.map(read).transpose()
+        let question = self.locked(&format!(
+            "SELECT {COLUMNS} FROM node WHERE site = ?1 AND uuid = ?3 AND id IN (SELECT node FROM node_mac WHERE mac = ?2) \
+             ORDER BY CASE state WHEN 'retired' THEN 1 ELSE 0 END, id DESC LIMIT 1"
+        ));
+        self.row(&question, values![key.site, key.mac.to_string(), uuid_text(key.uuid)])?.as_ref().map(read).transpose()
+    }
+
+    /// The node of that number. Nobody else changes it until this transaction ends.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn node_to_change(&self, id: i64) -> Result<Option<Node>, StoreError> {
+        self.row(&self.locked(&format!("SELECT {COLUMNS} FROM node WHERE id = ?1")), values![id])?.as_ref().map(read).transpose()
     }
 
     /// The node of that number.
@@ -114,23 +145,21 @@ impl Tx<'_> {
     /// # Errors
     /// The database's own.
     pub fn node(&self, id: i64) -> Result<Option<Node>, StoreError> {
-        let mut statement = self.sql.prepare_cached(&format!("SELECT {COLUMNS} FROM node WHERE id = ?1"))?;
-        let mut rows = statement.query([id])?;
-        rows.next()?.map(read).transpose()
+        self.row(&format!("SELECT {COLUMNS} FROM node WHERE id = ?1"), values![id])?.as_ref().map(read).transpose()
     }
 
-    /// All nodes, the newest last.
+    /// Nodes that match, by their numbers, at most `limit`.
     ///
     /// # Errors
-    /// The database's own.
-    pub fn nodes(&self) -> Result<Vec<Node>, StoreError> {
-        let mut statement = self.sql.prepare(&format!("SELECT {COLUMNS} FROM node ORDER BY id"))?;
-        let mut rows = statement.query([])?;
-        let mut nodes = Vec::new();
-        while let Some(row) = rows.next()? {
-            nodes.push(read(row)?);
-        }
-        Ok(nodes)
+    /// When the selector names something that is not there, or the database's own.
+    pub fn nodes(&self, filter: &NodeFilter, limit: u32) -> Result<Vec<Node>, StoreError> {
+        let mut conditions = Conditions::default();
+        conditions.add("id > ?", filter.after);
+        self.select(&filter.selector, &mut conditions)?;
+        let (wanted, mut values) = conditions.finish();
+        values.push(limit.into());
+        let question = format!("SELECT {COLUMNS} FROM node WHERE {wanted} ORDER BY id LIMIT ?{}", values.len());
+        self.rows(&question, &values)?.iter().map(read).collect()
     }
 
     /// Nodes that a person may mean by `text`: a number, a code, a hardware address, a UUID or a host name.
@@ -138,120 +167,176 @@ impl Tx<'_> {
     /// # Errors
     /// The database's own.
     pub fn nodes_called(&self, text: &str) -> Result<Vec<Node>, StoreError> {
-        let code = text.to_ascii_uppercase();
+        let number = text.parse::<i64>().unwrap_or(-1);
         let mac = text.parse::<MacAddr>().map(|mac| mac.to_string()).unwrap_or_default();
         let uuid = text.parse::<SystemUuid>().map(|uuid| uuid.to_string()).unwrap_or_default();
-        let mut statement = self.sql.prepare(&format!(
-            "SELECT {COLUMNS} FROM node WHERE CAST(id AS TEXT) = ?1 OR code = ?2 OR (mac = ?3 AND ?3 <> '') OR (uuid = ?4 AND ?4 <> '') \
-             OR hostname = ?1 ORDER BY id"
-        ))?;
-        let mut rows = statement.query((text, code, mac, uuid))?;
-        let mut nodes = Vec::new();
-        while let Some(row) = rows.next()? {
-            nodes.push(read(row)?);
-        }
-        Ok(nodes)
+        let selects =
+            ["id = ?1", "code = ?2", "id IN (SELECT node FROM node_mac WHERE mac = ?3)", "uuid = ?4 AND ?4 <> ''", "hostname = ?5"]
+                .map(|condition| format!("SELECT {COLUMNS} FROM node WHERE {condition}"));
+        let question = format!("{} ORDER BY id", selects.join(" UNION "));
+        self.rows(&question, values![number, text.to_ascii_uppercase(), mac, uuid, text])?.iter().map(read).collect()
     }
 
-    /// Another node that has the same hardware address or the same UUID, at any site.
+    /// Until this transaction ends, nobody else judges a machine that may be new.
     ///
     /// # Errors
     /// The database's own.
-    pub fn node_colliding_with(&self, key: &NodeKey) -> Result<Option<Node>, StoreError> {
-        let mut statement = self.sql.prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM node WHERE (mac = ?2 OR (uuid = ?3 AND ?3 <> '')) AND NOT (site = ?1 AND mac = ?2 AND uuid = ?3) \
-             ORDER BY id LIMIT 1"
-        ))?;
-        let mut rows = statement.query((key.site, key.mac.to_string(), uuid_text(key.uuid)))?;
-        rows.next()?.map(read).transpose()
+    pub fn lock_admission(&self) -> Result<(), StoreError> {
+        if self.dialect() == Dialect::Postgresql {
+            self.rows("SELECT pg_advisory_xact_lock(?1) IS NULL", values![ADMISSION_LOCK])?;
+        }
+        Ok(())
     }
 
-    /// Records a machine that was never seen before, and returns its node.
+    /// The nodes that share a hardware address, a UUID or a serial number with a machine.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn nodes_like(&self, machine: &Machine) -> Result<Vec<KnownNode>, StoreError> {
+        let selects =
+            ["id IN (SELECT node FROM node_mac WHERE mac = ?1)", "uuid = ?2 AND ?2 <> ''", "serial = ?3 AND ?3 <> '' AND uuid = ''"]
+                .map(|condition| format!("SELECT {COLUMNS} FROM node WHERE {condition}"));
+        let question = format!("{} ORDER BY id LIMIT 64", selects.join(" UNION "));
+        let values = values![machine.mac.to_string(), uuid_text(machine.uuid), machine.serial.clone().unwrap_or_default()];
+        let nodes: Vec<Node> = self.rows(&question, values)?.iter().map(read).collect::<Result<_, _>>()?;
+        nodes.iter().map(|node| self.known(node)).collect()
+    }
+
+    /// What is known of a node, as the engine takes it.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn known(&self, node: &Node) -> Result<KnownNode, StoreError> {
+        let macs = self.macs(node.id)?;
+        let serial = identifies(&node.facts.serial);
+        let (state, last_seen) = (node.state, node.last_seen);
+        Ok(KnownNode { id: node.id, site: node.key.site, macs, uuid: node.key.uuid, serial, state, last_seen })
+    }
+
+    /// The hardware addresses of a node, the first one first.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn macs(&self, node: i64) -> Result<Vec<MacAddr>, StoreError> {
+        let rows = self.rows("SELECT mac FROM node_mac WHERE node = ?1 ORDER BY first_seen, mac", values![node])?;
+        rows.iter().map(|row| read_back("hardware address", row.get(0)?)).collect()
+    }
+
+    /// Records a machine that was never seen before, and returns its node: discovered, and not judged yet.
     ///
     /// # Errors
     /// When the code is taken, or the database's own.
-    pub fn add_node(
-        &self,
-        key: &NodeKey,
-        policy: Policy,
-        code: &str,
-        hostname: &Name,
-        facts: &NodeFacts,
-        now: Timestamp,
-    ) -> Result<Node, StoreError> {
-        let collision = self.node_colliding_with(key)?;
-        let state = policy.first_state(collision.is_some());
-        let reason = match (&collision, state) {
-            (Some(other), _) => format!("held: node {} has the same hardware address or UUID; a person must decide", other.id),
-            (None, NodeState::Approved) => "approved by the site's policy `auto`".to_owned(),
-            (None, _) => "new; waits for a person's approval".to_owned(),
-        };
-        self.sql
-            .execute(
-                "INSERT INTO node (site, mac, uuid, code, state, reason, hostname, serial, product, local_boot, first_seen, changed_at) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11)",
-                rusqlite::params![
+    pub fn add_node(&self, key: &NodeKey, code: &str, hostname: &Name, facts: &NodeFacts, now: Timestamp) -> Result<Node, StoreError> {
+        let row = self
+            .row(
+                &format!(
+                    "INSERT INTO node (site, mac, uuid, code, state, reason, hostname, serial, product, local_boot, first_seen, changed_at, \
+                     vendor, arch, last_seen, held, let_in_at) \
+                     VALUES (?1, ?2, ?3, ?4, ?5, 'new', ?6, ?7, ?8, ?9, ?10, ?10, ?11, ?12, ?10, 0, 0) RETURNING {COLUMNS}"
+                ),
+                values![
                     key.site,
                     key.mac.to_string(),
                     uuid_text(key.uuid),
                     code,
-                    state.as_str(),
-                    reason,
+                    NodeState::Discovered.as_str(),
                     hostname.as_str(),
-                    facts.serial,
-                    facts.product,
+                    &facts.serial,
+                    &facts.product,
                     LocalBoot::default().as_str(),
-                    stored(now)
+                    now,
+                    &facts.vendor,
+                    &facts.arch,
                 ],
             )
-            .map_err(|error| exists_already(error, "node", code))?;
-        let id = self.sql.last_insert_rowid();
-        self.node(id)?.ok_or_else(|| StoreError::Unreadable { what: "node", value: id.to_string() })
+            .map_err(|error| error.exists_already("node", code))?;
+        let node = row.as_ref().map(read).transpose()?.ok_or_else(|| StoreError::Unreadable { what: "node", value: code.to_owned() })?;
+        self.execute("INSERT INTO node_mac (mac, node, first_seen) VALUES (?1, ?2, ?3)", values![key.mac.to_string(), node.id, now])?;
+        Ok(node)
     }
 
-    /// Keeps what the machine says of itself now.
+    /// Gives all hardware addresses of one node to another.
     ///
     /// # Errors
     /// The database's own.
-    pub fn set_node_facts(&self, id: i64, facts: &NodeFacts) -> Result<(), StoreError> {
-        self.sql
-            .prepare_cached("UPDATE node SET serial = ?2, product = ?3 WHERE id = ?1 AND (serial <> ?2 OR product <> ?3)")?
-            .execute((id, &facts.serial, &facts.product))?;
+    pub fn move_macs(&self, from: i64, to: i64) -> Result<(), StoreError> {
+        self.execute(
+            "INSERT INTO node_mac (mac, node, first_seen) SELECT mac, ?2, first_seen FROM node_mac WHERE node = ?1 ON CONFLICT DO NOTHING",
+            values![from, to],
+        )?;
+        self.execute("DELETE FROM node_mac WHERE node = ?1", values![from])?;
         Ok(())
     }
 
-    /// Moves the node to `state`. The state machine has judged the step before.
+    /// Keeps what the machine says of itself now, and that it asked.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn set_node_facts(&self, id: i64, facts: &NodeFacts, now: Timestamp) -> Result<(), StoreError> {
+        self.execute(
+            "UPDATE node SET serial = ?2, product = ?3, vendor = ?4, arch = ?5, last_seen = ?6 WHERE id = ?1",
+            values![id, &facts.serial, &facts.product, &facts.vendor, &facts.arch, now],
+        )?;
+        Ok(())
+    }
+
+    /// Moves the node to `state`. The state machine has judged the step before: [`crate::cloud::inventory::step`] is how to do it.
     ///
     /// # Errors
     /// The database's own.
     pub fn set_node_state(&self, id: i64, state: NodeState, reason: &str, now: Timestamp) -> Result<(), StoreError> {
-        self.sql.prepare_cached("UPDATE node SET state = ?2, reason = ?3, changed_at = ?4 WHERE id = ?1")?.execute((
-            id,
-            state.as_str(),
-            reason,
-            stored(now),
-        ))?;
+        self.execute("UPDATE node SET state = ?2, reason = ?3, changed_at = ?4 WHERE id = ?1", values![id, state.as_str(), reason, now])?;
         Ok(())
+    }
+
+    /// Says for which other node it may be taken; none once a person has decided.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn set_held_for(&self, id: i64, other: Option<i64>) -> Result<(), StoreError> {
+        self.execute("UPDATE node SET held = ?2 WHERE id = ?1", values![id, other.unwrap_or_default()])?;
+        Ok(())
+    }
+
+    /// Notes that the site's policy let the node in.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn set_let_in(&self, id: i64, now: Timestamp) -> Result<(), StoreError> {
+        self.execute("UPDATE node SET let_in_at = ?2 WHERE id = ?1", values![id, now])?;
+        Ok(())
+    }
+
+    /// How many nodes the site's policy let in since then.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn let_in_since(&self, site: u32, since: Timestamp) -> Result<u32, StoreError> {
+        Ok(self.one("SELECT count(*) FROM node WHERE site = ?1 AND let_in_at > ?2", values![site, since])?.unwrap_or(0))
     }
 
     /// Gives the node a host name.
     ///
     /// # Errors
-    /// When another node of the site has it, or the database's own.
+    /// When another node of the site that is in service has it, or the database's own.
     pub fn set_hostname(&self, node: &Node, hostname: &Name) -> Result<(), StoreError> {
-        let taken: Option<i64> = self
-            .sql
-            .query_row(
-                "SELECT id FROM node WHERE site = ?1 AND hostname = ?2 AND id <> ?3",
-                (node.key.site, hostname.as_str(), node.id),
-                |row| row.get(0),
-            )
-            .optional()?;
-        if taken.is_some() {
+        if self.hostname_is_taken(node, hostname)? {
             return Err(StoreError::Exists { kind: "node", name: hostname.to_string() });
         }
-        self.sql.execute("UPDATE node SET hostname = ?2 WHERE id = ?1", (node.id, hostname.as_str()))?;
+        self.execute("UPDATE node SET hostname = ?2 WHERE id = ?1", values![node.id, hostname.as_str()])?;
         Ok(())
+    }
+
+    /// Whether another node of the site that is in service has that host name.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub fn hostname_is_taken(&self, node: &Node, hostname: &Name) -> Result<bool, StoreError> {
+        let taken: Option<i64> = self.one(
+            "SELECT id FROM node WHERE site = ?1 AND hostname = ?2 AND id <> ?3 AND state <> 'retired'",
+            values![node.key.site, hostname.as_str(), node.id],
+        )?;
+        Ok(taken.is_some())
     }
 
     /// Says how the node is sent to its disk.
@@ -259,7 +344,7 @@ impl Tx<'_> {
     /// # Errors
     /// The database's own.
     pub fn set_local_boot(&self, id: i64, way: LocalBoot) -> Result<(), StoreError> {
-        self.sql.execute("UPDATE node SET local_boot = ?2 WHERE id = ?1", (id, way.as_str()))?;
+        self.execute("UPDATE node SET local_boot = ?2 WHERE id = ?1", values![id, way.as_str()])?;
         Ok(())
     }
 }
@@ -268,9 +353,8 @@ fn uuid_text(uuid: Option<SystemUuid>) -> String {
     uuid.map(|uuid| uuid.to_string()).unwrap_or_default()
 }
 
-fn read(row: &Row<'_>) -> Result<Node, StoreError> {
+fn read(row: &Row) -> Result<Node, StoreError> {
     let uuid: String = row.get(3)?;
-    let way: String = row.get(10)?;
     Ok(Node {
         id: row.get(0)?,
         key: NodeKey {
@@ -282,9 +366,11 @@ fn read(row: &Row<'_>) -> Result<Node, StoreError> {
         state: read_back("node state", row.get(5)?)?,
         reason: row.get(6)?,
         hostname: read_back("host name", row.get(7)?)?,
-        facts: NodeFacts { serial: row.get(8)?, product: row.get(9)? },
-        local_boot: read_back("local boot", way)?,
-        first_seen: Timestamp(unsigned(row.get(11)?)),
-        changed_at: Timestamp(unsigned(row.get(12)?)),
+        facts: NodeFacts { serial: row.get(8)?, product: row.get(9)?, vendor: row.get(13)?, arch: row.get(14)? },
+        local_boot: read_back("local boot", row.get(10)?)?,
+        first_seen: row.get(11)?,
+        changed_at: row.get(12)?,
+        last_seen: row.get(15)?,
+        held_for: Some(row.get(16)?).filter(|held| *held != 0),
     })
 }

@@ -1,6 +1,5 @@
-use rusqlite::Row;
-
-use super::{StoreError, Tx, read_back, stored, unsigned};
+use super::sql::{Row, values};
+use super::{StoreError, Tx, read_back};
 use crate::clock::Timestamp;
 use crate::wire::BootId;
 
@@ -68,16 +67,17 @@ impl Tx<'_> {
     /// # Errors
     /// The database's own.
     pub fn session_for(&self, site: u32, boot: BootId, node: i64, now: Timestamp) -> Result<Session, StoreError> {
-        self.sql
-            .prepare_cached(
-                "INSERT INTO session (site, boot, node, started_at, outcome) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
+        self.execute(
+            "INSERT INTO session (site, boot, node, started_at, outcome) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
+            values![site, boot.to_string(), node, now, Outcome::Waiting.as_str()],
+        )?;
+        let row = self
+            .row(
+                &format!("SELECT {COLUMNS} FROM session WHERE site = ?1 AND boot = ?2 AND node = ?3"),
+                values![site, boot.to_string(), node],
             )?
-            .execute((site, boot.to_string(), node, stored(now), Outcome::Waiting.as_str()))?;
-        let mut statement =
-            self.sql.prepare_cached(&format!("SELECT {COLUMNS} FROM session WHERE site = ?1 AND boot = ?2 AND node = ?3"))?;
-        let mut rows = statement.query((site, boot.to_string(), node))?;
-        let row = rows.next()?.ok_or_else(|| StoreError::Unreadable { what: "session", value: boot.to_string() })?;
-        read(row)
+            .ok_or_else(|| StoreError::Unreadable { what: "session", value: boot.to_string() })?;
+        read(&row)
     }
 
     /// The session of that number.
@@ -85,9 +85,7 @@ impl Tx<'_> {
     /// # Errors
     /// The database's own.
     pub fn session(&self, id: i64) -> Result<Option<Session>, StoreError> {
-        let mut statement = self.sql.prepare_cached(&format!("SELECT {COLUMNS} FROM session WHERE id = ?1"))?;
-        let mut rows = statement.query([id])?;
-        rows.next()?.map(read).transpose()
+        self.row(&format!("SELECT {COLUMNS} FROM session WHERE id = ?1"), values![id])?.as_ref().map(read).transpose()
     }
 
     /// The newest sessions first, of one node or of all.
@@ -95,14 +93,13 @@ impl Tx<'_> {
     /// # Errors
     /// The database's own.
     pub fn sessions(&self, node: Option<i64>, limit: u32) -> Result<Vec<Session>, StoreError> {
-        let mut statement =
-            self.sql.prepare(&format!("SELECT {COLUMNS} FROM session WHERE ?1 IS NULL OR node = ?1 ORDER BY id DESC LIMIT ?2"))?;
-        let mut rows = statement.query((node, limit))?;
-        let mut sessions = Vec::new();
-        while let Some(row) = rows.next()? {
-            sessions.push(read(row)?);
-        }
-        Ok(sessions)
+        let rows = match node {
+            None => self.rows(&format!("SELECT {COLUMNS} FROM session ORDER BY id DESC LIMIT ?1"), values![limit]),
+            Some(node) => {
+                self.rows(&format!("SELECT {COLUMNS} FROM session WHERE node = ?2 ORDER BY id DESC LIMIT ?1"), values![limit, node])
+            }
+        };
+        rows?.iter().map(read).collect()
     }
 
     /// Records how far the session came.
@@ -110,18 +107,18 @@ impl Tx<'_> {
     /// # Errors
     /// The database's own.
     pub fn set_outcome(&self, session: i64, outcome: Outcome) -> Result<(), StoreError> {
-        self.sql.prepare_cached("UPDATE session SET outcome = ?2 WHERE id = ?1")?.execute((session, outcome.as_str()))?;
+        self.execute("UPDATE session SET outcome = ?2 WHERE id = ?1", values![session, outcome.as_str()])?;
         Ok(())
     }
 }
 
-fn read(row: &Row<'_>) -> Result<Session, StoreError> {
+fn read(row: &Row) -> Result<Session, StoreError> {
     Ok(Session {
         id: row.get(0)?,
         site: row.get(1)?,
         boot: read_back("boot id", row.get(2)?)?,
         node: row.get(3)?,
-        started_at: Timestamp(unsigned(row.get(4)?)),
+        started_at: row.get(4)?,
         outcome: read_back("outcome", row.get(5)?)?,
     })
 }

@@ -1,6 +1,5 @@
-use rusqlite::OptionalExtension as _;
-
-use super::{StoreError, Tx, stored};
+use super::sql::values;
+use super::{StoreError, Tx};
 use crate::clock::Timestamp;
 use crate::secret::Secret;
 use crate::wire::{Digest, Nonce};
@@ -53,13 +52,10 @@ impl Tx<'_> {
     /// # Errors
     /// The database's own.
     pub fn add_token(&self, token: &Secret, purpose: Purpose, owner: TokenUse, expires_at: Timestamp) -> Result<(), StoreError> {
-        self.sql.prepare_cached("INSERT INTO token (hash, purpose, session, node, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)")?.execute((
-            Digest::of(token.expose()).0,
-            purpose.as_str(),
-            owner.session,
-            owner.node,
-            stored(expires_at),
-        ))?;
+        self.execute(
+            "INSERT INTO token (hash, purpose, session, node, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+            values![Digest::of(token.expose()).0, purpose.as_str(), owner.session, owner.node, expires_at],
+        )?;
         Ok(())
     }
 
@@ -69,21 +65,16 @@ impl Tx<'_> {
     /// The database's own; that the token does not work is the inner error.
     pub fn use_token(&self, token: &Secret, purpose: Purpose, now: Timestamp) -> Result<Result<TokenUse, TokenError>, StoreError> {
         let hash = Digest::of(token.expose()).0;
-        let found = self
-            .sql
-            .prepare_cached("SELECT session, node, expires_at, used_at FROM token WHERE hash = ?1 AND purpose = ?2")?
-            .query_row((hash, purpose.as_str()), |row| {
-                let owner = TokenUse { session: row.get(0)?, node: row.get(1)? };
-                Ok((owner, row.get::<_, i64>(2)?, row.get::<_, Option<i64>>(3)?))
-            })
-            .optional()?;
-        let owner = match found {
-            None => return Ok(Err(TokenError::Unknown)),
-            Some((owner, _, Some(_))) => return Ok(Err(TokenError::Used(owner))),
-            Some((owner, expires_at, None)) if expires_at < stored(now) => return Ok(Err(TokenError::Expired(owner))),
-            Some((owner, _, None)) => owner,
-        };
-        self.sql.prepare_cached("UPDATE token SET used_at = ?2 WHERE hash = ?1")?.execute((hash, stored(now)))?;
+        let question = self.locked("SELECT session, node, expires_at, used_at FROM token WHERE hash = ?1 AND purpose = ?2");
+        let Some(row) = self.row(&question, values![hash, purpose.as_str()])? else { return Ok(Err(TokenError::Unknown)) };
+        let owner = TokenUse { session: row.get(0)?, node: row.get(1)? };
+        if row.get::<Option<Timestamp>>(3)?.is_some() {
+            return Ok(Err(TokenError::Used(owner)));
+        }
+        if row.get::<Timestamp>(2)? < now {
+            return Ok(Err(TokenError::Expired(owner)));
+        }
+        self.execute("UPDATE token SET used_at = ?2 WHERE hash = ?1", values![hash, now])?;
         Ok(Ok(owner))
     }
 
@@ -92,9 +83,7 @@ impl Tx<'_> {
     /// # Errors
     /// The database's own.
     pub fn revoke_tokens(&self, node: i64, purpose: Purpose) -> Result<(), StoreError> {
-        self.sql
-            .prepare_cached("DELETE FROM token WHERE node = ?1 AND purpose = ?2 AND used_at IS NULL")?
-            .execute((node, purpose.as_str()))?;
+        self.execute("DELETE FROM token WHERE node = ?1 AND purpose = ?2 AND used_at IS NULL", values![node, purpose.as_str()])?;
         Ok(())
     }
 
@@ -103,10 +92,10 @@ impl Tx<'_> {
     /// # Errors
     /// The database's own.
     pub fn use_nonce(&self, site: u32, nonce: Nonce, expires_at: Timestamp) -> Result<bool, StoreError> {
-        let added = self
-            .sql
-            .prepare_cached("INSERT INTO used_ticket (site, nonce, expires_at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?
-            .execute((site, nonce.0, stored(expires_at)))?;
+        let added = self.execute(
+            "INSERT INTO used_ticket (site, nonce, expires_at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+            values![site, nonce.0, expires_at],
+        )?;
         Ok(added == 1)
     }
 }

@@ -5,6 +5,7 @@
 //! - [`capture`]: what crosses an interface, searched with tools that nobody here wrote.
 //! - [`cloud`], [`joined_box`]: a real `fairlead-cloud`, and the state folder of a box that joined one.
 //! - [`packages`]: Debian packages that are only unpacked.
+//! - [`postgresql`]: a PostgreSQL server of a run's own.
 //! - [`interrupt`]: Ctrl-C leaves nothing behind.
 //!
 //! Only cargo's test and benchmark targets know where the programs are that they test, so they say it: [`Programs`].
@@ -17,6 +18,7 @@ pub mod joined_box;
 pub mod log_file;
 pub mod namespace;
 pub mod packages;
+pub mod postgresql;
 pub mod process;
 
 use std::path::PathBuf;
