@@ -1,6 +1,8 @@
 //! A node's machine config: the operator's bytes, unchanged, and the documents that Fairlead adds behind them.
 
 mod documents;
+pub mod schema;
+pub mod yaml;
 
 use serde::Deserialize;
 
