@@ -1,7 +1,10 @@
 //! A node's machine config: the operator's bytes, unchanged, and the documents that Fairlead adds behind them.
 
 mod documents;
+pub mod document;
+pub mod patch;
 pub mod schema;
+pub mod structure;
 pub mod yaml;
 
 use serde::Deserialize;

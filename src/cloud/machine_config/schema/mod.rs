@@ -218,6 +218,8 @@ pub struct Field {
     pub omit_empty: bool,
     /// Whether a patch replaces it whole.
     pub replace: bool,
+    /// Whether it is a field of a struct that Talos has among the fields of this one.
+    pub inlined: bool,
 }
 
 /// Names of numbers.

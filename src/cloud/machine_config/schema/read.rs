@@ -27,7 +27,7 @@ impl Schema {
             if line.starts_with(' ') {
                 let Some(ty) = names.read(second) else { continue };
                 let flags: Vec<_> = words.collect();
-                let field = Field { name: first, ty, omit_empty: flags.contains(&"omitempty"), replace: flags.contains(&"replace") };
+                let field = Field { name: first, ty, omit_empty: flags.contains(&"omitempty"), replace: flags.contains(&"replace"), inlined: false };
                 if let Some(structure) = schema.structs.last_mut() {
                     structure.fields.push(field);
                 }
@@ -73,7 +73,7 @@ impl Schema {
                     ("<<", Type::Struct(inner)) => {
                         let inner = self.structure(inner);
                         others = others.or_else(|| inner.others.clone());
-                        flat.extend(inner.fields.iter().map(|field| Field { ty: field.ty.clone(), ..*field }));
+                        flat.extend(inner.fields.iter().map(|field| Field { ty: field.ty.clone(), inlined: true, ..*field }));
                     }
                     (_, ty) => flat.push(Field { ty, ..field }),
                 }
