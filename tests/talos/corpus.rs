@@ -74,6 +74,6 @@ fn talos_and_we_agree_on_every_patch() {
         }
     }
     println!("{summary}");
-    let shown: Vec<_> = disagreements.iter().take(only.map_or(8, |_| 1)).cloned().collect();
+    let shown: Vec<_> = disagreements.iter().take(only.map_or(80, |_| 1)).cloned().collect();
     assert!(disagreements.is_empty(), "{} disagreements\n{summary}\n{}", disagreements.len(), shown.join("\n\n##########\n\n"));
 }

@@ -237,6 +237,10 @@ impl Maker<'_> {
     fn item(&mut self, ty: &Type, dice: &mut Dice) -> Node {
         self.items += 1;
         let mut item = self.value(ty, dice);
+        // We refuse this always, and Talos where it falls over it.
+        while item.is_null() && matches!(ty, Type::Pointer(_)) {
+            item = self.value(ty, dice);
+        }
         let target = match ty {
             Type::Pointer(inner) => inner,
             ty => ty,

@@ -243,6 +243,10 @@ func (t *table) special(typ reflect.Type) error {
 		return nil
 	}
 	mergeable := "merges"
+	if hasMethod(typ, "Merge") {
+		// Its Merge takes what is absent for a value.
+		mergeable = "resets"
+	}
 	if err := merge.Merge(reflect.New(typ).Interface(), reflect.New(typ).Interface()); err != nil {
 		mergeable = "unmergeable"
 	}

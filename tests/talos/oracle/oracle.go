@@ -124,17 +124,18 @@ func answer(question Question) (answer Answer) {
 	if err != nil {
 		return Answer{Refused: "load: " + err.Error()}
 	}
-	// A config that was patched is written once and read again, as the node will.
+	// Releases before 1.14 keep a delete of what is not there as if it were a document.
+	for _, document := range provider.Documents() {
+		if _, ok := document.(configloader.Selector); ok {
+			return Answer{Refused: "apply: a delete in a document that is not there"}
+		}
+	}
 	written, err := encode(provider)
 	if err != nil {
 		return Answer{Refused: "encode: " + err.Error()}
 	}
-	read, err := configloader.NewFromBytes(written)
-	if err != nil {
-		return Answer{Refused: "read again: " + err.Error()}
-	}
 	answer.Config = string(written)
-	warnings, err := read.Validate(metal{}, validation.WithStrict())
+	warnings, err := provider.Validate(metal{}, validation.WithStrict())
 	if err != nil {
 		answer.Invalid = err.Error()
 	}

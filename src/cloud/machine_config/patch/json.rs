@@ -94,11 +94,12 @@ impl Operation {
             Action::Add(value) => add(document, &self.path, value.clone()),
             Action::Remove => remove(document, &self.path).map(drop),
             Action::Replace(value) => {
-                let there = find(document, &self.path).ok_or(JsonError::NoPath)?;
-                if self.path.is_empty() {
-                    return Err(JsonError::Root);
+                let (last, _) = self.path.split_last().ok_or(JsonError::Root)?;
+                // Talos' package takes a key that is not there as well.
+                match find(document, &self.path) {
+                    Some(there) => *there = value.clone(),
+                    None => parent(document, &self.path).and_then(Node::as_mapping_mut).ok_or(JsonError::NoPath)?.set(last, value.clone()),
                 }
-                *there = value.clone();
                 Ok(())
             }
             Action::Move(from) => {
@@ -106,7 +107,11 @@ impl Operation {
                 add(document, &self.path, value)
             }
             Action::Copy(from) => {
-                let value = find(document, from).ok_or(JsonError::NoPath)?.clone();
+                let null = Node::scalar(Scalar::plain("null"), self.place);
+                let value = match find(document, from) {
+                    Some(there) => there.clone(),
+                    None => parent(document, from).and_then(|parent| parent.as_mapping().map(|_| null)).ok_or(JsonError::NoPath)?,
+                };
                 add(document, &self.path, value)
             }
             Action::Test(value) => {

@@ -90,7 +90,7 @@ impl Merge<'_> {
             return self.absent(ty, mapping, entry);
         };
         let Some(there) = mapping.entries.get_mut(position) else { return Ok(()) };
-        if there.value.is_null() && !matches!(ty, Type::Bool) {
+        if there.value.is_null() {
             mapping.entries.remove(position);
             return self.absent(ty, mapping, entry);
         }
@@ -111,7 +111,6 @@ impl Merge<'_> {
                 value.value = Value::Sequence(Sequence { items: Vec::new(), layout: Layout::Block });
                 self.keyed(*keyed, inner, &mut value, right)?;
             }
-            Type::Special(Special::Expression) => return Err(self.error(right.place, PatchErrorKind::Unmergeable)),
             _ => value = right.clone(),
         }
         mapping.entries.push(Entry { key: entry.key.clone(), value });
@@ -121,6 +120,10 @@ impl Merge<'_> {
     fn value(&mut self, ty: &Type, left: &mut Node, right: &Node, manner: Manner) -> Result<(), PatchError> {
         match ty {
             Type::Bool => {
+                *left = right.clone();
+                Ok(())
+            }
+            Type::Special(special) if special.is_reset() => {
                 *left = right.clone();
                 Ok(())
             }
@@ -213,7 +216,7 @@ impl Merge<'_> {
     fn special(&mut self, special: Special, left: &mut Node, right: &Node) -> Result<(), PatchError> {
         let (old, new) = (text(left).to_owned(), text(right));
         match special {
-            Special::Expression | Special::Prefix | Special::Address | Special::AddressPort | Special::SizeMatcher => {
+            Special::Prefix | Special::Address | Special::AddressPort | Special::SizeMatcher => {
                 return Err(self.error(right.place, PatchErrorKind::Unmergeable));
             }
             Special::Url if new.is_empty() => {}

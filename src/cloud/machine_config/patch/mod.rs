@@ -8,7 +8,7 @@ mod url;
 use super::document::{DocumentId, V1ALPHA1};
 use super::schema::Schema;
 use super::structure::{self, StructureError};
-use super::yaml::{Node, Place, Value};
+use super::yaml::{Node, Place, Scalar, Value};
 use delete::{Deleted, Selector};
 use json::Operation;
 
@@ -169,6 +169,8 @@ impl Step {
                 let Some(known) = id.known(schema) else { return Ok(()) };
                 if let Deleted::Document = selector.apply(schema, known.structure, document)? {
                     documents.remove(position);
+                } else if id.is_v1alpha1() {
+                    stay_v1alpha1(document);
                 }
                 Ok(())
             }
@@ -184,6 +186,16 @@ impl Step {
                 documents.push(right.clone());
                 Ok(())
             }
+        }
+    }
+}
+
+/// Talos knows the document without a kind by what stands in it, and writes that even where there is nothing.
+fn stay_v1alpha1(document: &mut Node) {
+    let place = document.place;
+    if let Some(mapping) = document.as_mapping_mut() {
+        if !structure::LEGACY_KEYS.iter().any(|key| mapping.get(key).is_some()) {
+            mapping.set("machine", Node::scalar(Scalar::plain("null"), place));
         }
     }
 }

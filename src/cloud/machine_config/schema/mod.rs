@@ -5,7 +5,7 @@
 //! ```text
 //! document KIND TYPE [named] [conflicts=KIND,...]
 //! enumeration TYPE 0=NAME NAME ...         the name behind `0=` is the zero value
-//! special TYPE KIND merges|unmergeable     a type that reads a text of its own
+//! special TYPE KIND merges|resets|unmergeable   a type that reads a text of its own
 //! struct TYPE
 //!  FIELD TYPE [omitempty] [replace]        FIELD is `<<` where the type's fields stand among these
 //! ```
@@ -179,6 +179,13 @@ impl Special {
     pub const fn is_unmergeable(self) -> bool {
         matches!(self, Self::Prefix | Self::Address | Self::AddressPort | Self::SizeMatcher)
     }
+
+    /// A patch sets this even where it does not name it, as long as it names something beside it: Talos' own merge of the type takes
+    /// what is absent for a value.
+    #[must_use]
+    pub const fn is_reset(self) -> bool {
+        matches!(self, Self::ByteSize | Self::Expression)
+    }
 }
 
 /// A document that Talos knows.
@@ -203,7 +210,7 @@ pub struct Struct {
     pub others: Option<Type>,
     /// The first field, through structs that are part of this one, that Talos can't merge.
     pub unmergeable: Option<&'static str>,
-    /// Fields that a patch sets even where it does not name them: plain booleans and byte sizes, here or in structs that are part of this.
+    /// Fields that a patch sets even where it does not name them: plain booleans, byte sizes and expressions, here or in structs that are part of this.
     pub resets: Vec<usize>,
 }
 

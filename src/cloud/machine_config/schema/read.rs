@@ -96,7 +96,8 @@ impl Schema {
     fn resets(&self, index: usize) -> Vec<usize> {
         let fields = self.structure(index).fields.iter().enumerate();
         let resets = fields.filter(|(_, field)| match &field.ty {
-            Type::Bool | Type::Special(Special::ByteSize) => true,
+            Type::Bool => true,
+            Type::Special(special) => special.is_reset(),
             Type::Struct(inner) => !field.replace && !self.resets(*inner).is_empty(),
             _ => false,
         });
@@ -218,6 +219,7 @@ mod tests {
                 let special = special(words[1]).unwrap_or_else(|| panic!("{line}"));
                 // An argument stands in a map that merges in its own way.
                 assert!(special.is_unmergeable() == (words[3] == "unmergeable") || special == Special::Argument, "{line}");
+                assert_eq!(special.is_reset(), words[3] == "resets", "{line}");
             }
             let mut names = Names::default();
             for (kind, index) in [("struct ", &mut names.structs), ("enumeration ", &mut names.enumerations)] {

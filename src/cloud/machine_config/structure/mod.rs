@@ -58,6 +58,9 @@ pub enum StructureErrorKind {
     Wanted(String),
 }
 
+/// The keys by which Talos knows the document without a kind.
+pub(super) const LEGACY_KEYS: [&str; 4] = ["machine", "cluster", "debug", "persist"];
+
 /// Checks a document, and says which it is.
 ///
 /// # Errors
@@ -67,8 +70,7 @@ pub fn check_document(document: &Node, schema: &Schema) -> Result<DocumentId, St
     let mapping = document.as_mapping().ok_or_else(|| error(StructureErrorKind::NotADocument))?;
     let id = DocumentId::of(document);
     if id.is_v1alpha1() {
-        let legacy = ["machine", "cluster", "debug", "persist"].iter().any(|key| mapping.get(key).is_some());
-        if !legacy {
+        if !LEGACY_KEYS.iter().any(|key| mapping.get(key).is_some()) {
             return Err(error(StructureErrorKind::NoKind));
         }
     } else if id.api_version.is_empty() {
@@ -127,7 +129,11 @@ impl<'s, 'n> Check<'s, 'n> {
             Type::Struct(index) => self.structure(*index, node),
             Type::List(inner) | Type::Keyed(_, inner) => {
                 let Value::Sequence(sequence) = &node.value else { return Err(self.wanted(node, "a list")) };
-                sequence.items.iter().try_for_each(|item| self.value(inner, item))
+                sequence.items.iter().try_for_each(|item| match **inner {
+                    // Nobody means this, and Talos does not check for it everywhere.
+                    Type::Pointer(_) if item.is_null() => Err(self.wanted(item, "an item that is not empty")),
+                    _ => self.value(inner, item),
+                })
             }
             Type::Map(inner) | Type::Arguments(inner) => {
                 let Some(mapping) = node.as_mapping() else { return Err(self.wanted(node, "a mapping")) };
