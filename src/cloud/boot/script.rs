@@ -20,8 +20,7 @@ use crate::cloud::store::{Cluster, LocalBoot};
 use crate::secret::Secret;
 use crate::wire::{Capability, Digest};
 
-/// Boot loaders cut a longer kernel command line silently.
-pub const KERNEL_COMMAND_LINE_LIMIT: usize = 2048;
+pub use crate::cloud::machine_config::kernel_arguments::LIMIT as KERNEL_COMMAND_LINE_LIMIT;
 
 pub(super) async fn serve(
     State(service): State<Arc<BootService>>,

@@ -68,7 +68,7 @@ impl Add {
         BaseConfig::parse(machine_config.clone(), tailscale_key.is_some()).map_err(|error| {
             Failure::new(format!("cannot use the machine config `{}`", self.machine_config.display()))
                 .cause(&error)
-                .hint("take `worker.yaml` as `talosctl gen config` writes it, and leave out the documents that Fairlead adds")
+                .hint(error.hint())
         })?;
         let kernel_args = self.kernel_arguments(config, state)?;
 

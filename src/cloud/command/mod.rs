@@ -1,6 +1,7 @@
 //! What an operator types: `fairlead-cloud COMMAND`.
 
 mod cluster;
+mod config;
 mod node;
 mod session;
 mod site;
@@ -58,6 +59,9 @@ enum Command {
     /// Clusters: what nodes become members of
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
+    /// Machine configs: render them from files, look at them, compare them
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
     /// Sites: where nodes are, each with an edge box
     #[command(subcommand)]
     Site(site::SiteCommand),
@@ -104,6 +108,7 @@ impl CloudArguments {
             Command::Serve => run_serve(load()?),
             Command::Check => check(&load()?),
             Command::Cluster(command) => command.run(&load()?, &open()?),
+            Command::Config(command) => command.run(),
             Command::Site(command) => command.run(&load()?, &open()?),
             Command::Node(command) => command.run(&open()?),
             Command::Session(command) => command.run(&open()?),

@@ -91,6 +91,9 @@ impl Merge<'_> {
         };
         let Some(there) = mapping.entries.get_mut(position) else { return Ok(()) };
         if there.value.is_null() {
+            if right.is_null() {
+                return Ok(());
+            }
             mapping.entries.remove(position);
             return self.absent(ty, mapping, entry);
         }
@@ -127,6 +130,8 @@ impl Merge<'_> {
                 *left = right.clone();
                 Ok(())
             }
+            // Talos falls over nothing where the type of something is untyped.
+            Type::Any if right.is_null() => Err(self.error(right.place, PatchErrorKind::OtherType)),
             // Nothing, to every other type, is what is not there.
             _ if right.is_null() => Ok(()),
             Type::Pointer(inner) if left.is_null() || matches!(**inner, Type::Pointer(_)) => {
