@@ -12,4 +12,7 @@
 
 mod corpus;
 mod fields;
+mod generated;
+mod golden;
 mod oracle;
+mod refusals;

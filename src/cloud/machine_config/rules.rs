@@ -175,7 +175,7 @@ impl Config<'_> {
             return self.rule(&["persist"], "persist", "it can't be false");
         }
         let dns = ["machine", "features", "hostDNS"];
-        if let Some(dns_node) = said(config, &dns) {
+        if let Some(dns_node) = said(config, &dns).filter(|_| self.schema.contract.is_at_least(13)) {
             if is_true(dns_node, &["forwardKubeDNSToHost"]) && !is_true(dns_node, &["enabled"]) {
                 return self.rule(&dns, "machine.features.hostDNS.forwardKubeDNSToHost", "it needs `enabled: true` beside it");
             }

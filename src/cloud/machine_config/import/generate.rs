@@ -180,7 +180,7 @@ impl Build<'_> {
             ("install", Node::mapping(install, PLACE)),
             ("features", Node::mapping(features, PLACE)),
         ];
-        if !self.modern {
+        if !self.of.contract.is_at_least(13) {
             machine.push(("network", Node::mapping(Vec::new(), PLACE)));
         }
         if is_control_plane {
