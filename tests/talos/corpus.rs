@@ -40,7 +40,7 @@ fn talos_and_we_agree_on_every_patch() {
     for release in RELEASES {
         let schema = release.parse::<Contract>().unwrap().schema();
         let mut oracle = Oracle::of(release);
-        let (mut merged, mut refused) = (0_u32, 0_u32);
+        let (mut merged, mut refused, mut excused) = (0_u32, 0_u32, 0_u32);
         for number in only.map_or(0..cases, |case| case..case + 1) {
             let case = Case::new(&mut Dice::new(seed ^ (number << 20)), schema);
             let theirs = oracle.ask(&Question { config: &case.base, patches: case.patches.clone(), ..Question::default() });
@@ -48,6 +48,11 @@ fn talos_and_we_agree_on_every_patch() {
             let wrong = match &ours {
                 Err(_) if !theirs.refused.is_empty() => {
                     refused += 1;
+                    None
+                }
+                // Before 1.14 Talos keeps a delete of what is not there as a document, and a second one takes that out again.
+                Err(error) if error.contains("`$patch: delete` could take something out of") && release != "1.14" => {
+                    excused += 1;
                     None
                 }
                 Err(error) => Some(format!("we refuse: {error}; Talos made\n{}", theirs.config)),
@@ -65,15 +70,20 @@ fn talos_and_we_agree_on_every_patch() {
                 }
             };
             if let Some(wrong) = wrong {
-                disagreements.push(format!("release {release} FAIRLEAD_SEED={seed} FAIRLEAD_CASE={number}: {wrong}\nbase:\n{}\npatches:\n{}", case.base, case.patches.join("=====\n")));
+                disagreements.push(format!(
+                    "release {release} FAIRLEAD_SEED={seed} FAIRLEAD_CASE={number}: {wrong}\nbase:\n{}\npatches:\n{}",
+                    case.base,
+                    case.patches.join("=====\n")
+                ));
             }
         }
         summary.push_str(&format!("Talos {release}: {merged} merged alike, {refused} refused alike\n"));
         if only.is_none() {
+            assert!(u64::from(excused) <= 1 + cases / 100, "{excused} deletes of what is not there");
             assert!(merged > u32::try_from(cases / 3).unwrap() && refused > 5, "the corpus is no test any more: {summary}");
         }
     }
     println!("{summary}");
-    let shown: Vec<_> = disagreements.iter().take(only.map_or(80, |_| 1)).cloned().collect();
+    let shown: Vec<_> = disagreements.iter().take(only.map_or(8, |_| 1)).cloned().collect();
     assert!(disagreements.is_empty(), "{} disagreements\n{summary}\n{}", disagreements.len(), shown.join("\n\n##########\n\n"));
 }

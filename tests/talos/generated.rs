@@ -56,7 +56,12 @@ fn base_configs_are_those_that_talos_generates() {
             };
             let ours = oracle.read(&write(&bundle.config(&generated, node_type)).text);
             assert_eq!(ours.refused, "", "{name} for Talos {release}");
-            assert!(ours.config == theirs.config, "{name} for Talos {release}: Talos generates\n{}\nand we\n{}", theirs.config, ours.config);
+            assert!(
+                ours.config == theirs.config,
+                "{name} for Talos {release}: Talos generates\n{}\nand we\n{}",
+                theirs.config,
+                ours.config
+            );
             assert_eq!((ours.invalid.as_str(), theirs.invalid.as_str()), ("", ""), "{name} for Talos {release}");
         }
     }

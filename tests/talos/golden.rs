@@ -33,7 +33,13 @@ const CASES: [Golden; 8] = [
         layers: &[(Level::Cluster, "home", "tailnet.yaml", false)],
         facts: &[],
     },
-    Golden { name: "worker-1.11", release: "1.11", base: "worker-1.11.yaml", layers: &[(Level::Cluster, "home", "tailnet.yaml", false)], facts: &[] },
+    Golden {
+        name: "worker-1.11",
+        release: "1.11",
+        base: "worker-1.11.yaml",
+        layers: &[(Level::Cluster, "home", "tailnet.yaml", false)],
+        facts: &[],
+    },
     Golden {
         name: "worker-1.14",
         release: "1.14",
@@ -111,7 +117,11 @@ fn golden_configs_are_as_they_were_read_and_talos_takes_them() {
         if std::env::var_os("FAIRLEAD_WRITE").is_some() {
             fs::write(&file, text).unwrap();
         }
-        assert!(fs::read_to_string(&file).unwrap_or_default() == text, "{} is not what it was: read it and write it with FAIRLEAD_WRITE=1\n{text}", file.display());
+        assert!(
+            fs::read_to_string(&file).unwrap_or_default() == text,
+            "{} is not what it was: read it and write it with FAIRLEAD_WRITE=1\n{text}",
+            file.display()
+        );
         let answer = Oracle::of(case.release).read(text);
         assert_eq!((answer.refused.as_str(), answer.invalid.as_str()), ("", ""), "{}", case.name);
         assert!(answer.warnings.unwrap_or_default().is_empty());

@@ -47,12 +47,8 @@ pub(crate) struct Oracle {
 
 impl Oracle {
     pub(crate) fn of(release: &str) -> Self {
-        let mut child = Command::new(program(release))
-            .arg("answer")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the oracle starts");
+        let mut child =
+            Command::new(program(release)).arg("answer").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the oracle starts");
         let stdout = BufReader::new(child.stdout.take().unwrap());
         Self { stdin: child.stdin.take(), stdout, child }
     }

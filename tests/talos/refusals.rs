@@ -57,7 +57,12 @@ fn what_we_refuse_talos_refuses() {
         ("an unknown field", replaced("    token: t.u\n    ca", "    tokens: t.u\n    ca")),
         ("an unknown field deep down", replaced("wipe: false", "wype: false")),
         ("a document twice", format!("{WORKER}---\n{WORKER}")),
-        ("a document with a kind twice", document("kind: KmsgLogConfig\nname: a\nurl: tcp://a:1\n---\napiVersion: v1alpha1\nkind: KmsgLogConfig\nname: a\nurl: tcp://a:1\n")),
+        (
+            "a document with a kind twice",
+            document(
+                "kind: KmsgLogConfig\nname: a\nurl: tcp://a:1\n---\napiVersion: v1alpha1\nkind: KmsgLogConfig\nname: a\nurl: tcp://a:1\n",
+            ),
+        ),
         ("an unknown kind", document("kind: Nonsense\nname: a\n")),
         ("no kind", format!("{WORKER}---\napiVersion: v1alpha1\nname: a\n")),
         ("no disk", replaced("disk: /dev/sda, ", "")),
@@ -73,11 +78,26 @@ fn what_we_refuse_talos_refuses() {
         ("a control plane without a key", replaced("type: worker", "type: controlplane")),
         ("persist off", format!("persist: false\n{WORKER}")),
         ("etcd on a worker", format!("{WORKER}    etcd: {{}}\n")),
-        ("a virtual address on a worker", replaced("network: {}", "network: {interfaces: [{interface: eth0, dhcp: true, vip: {ip: 10.0.0.1}}]}")),
+        (
+            "a virtual address on a worker",
+            replaced("network: {}", "network: {interfaces: [{interface: eth0, dhcp: true, vip: {ip: 10.0.0.1}}]}"),
+        ),
         ("an interface without a name", replaced("network: {}", "network: {interfaces: [{dhcp: true}]}")),
-        ("an interface with a name and a selector", replaced("network: {}", "network: {interfaces: [{interface: a, deviceSelector: {driver: b}, dhcp: true}]}")),
-        ("bond and bridge", replaced("network: {}", "network: {interfaces: [{interface: a, bond: {interfaces: [b], mode: 802.3ad}, bridge: {interfaces: [c]}}]}")),
-        ("kernel arguments beside those of the image", replaced("wipe: false", "wipe: false, extraKernelArgs: [a], grubUseUKICmdline: true")),
+        (
+            "an interface with a name and a selector",
+            replaced("network: {}", "network: {interfaces: [{interface: a, deviceSelector: {driver: b}, dhcp: true}]}"),
+        ),
+        (
+            "bond and bridge",
+            replaced(
+                "network: {}",
+                "network: {interfaces: [{interface: a, bond: {interfaces: [b], mode: 802.3ad}, bridge: {interfaces: [c]}}]}",
+            ),
+        ),
+        (
+            "kernel arguments beside those of the image",
+            replaced("wipe: false", "wipe: false, extraKernelArgs: [a], grubUseUKICmdline: true"),
+        ),
         ("an extension twice", replaced("wipe: false", "wipe: false, extensions: [{image: a}, {image: a}]")),
         ("an extension, in strict mode", replaced("wipe: false", "wipe: false, extensions: [{image: a}]")),
         ("the Talos API on a worker", replaced("rbac: true", "rbac: true, kubernetesTalosAPIAccess: {enabled: true}")),
@@ -101,7 +121,13 @@ fn what_we_refuse_talos_refuses() {
         ("a host name beside auto", document("kind: HostnameConfig\nhostname: a\nauto: stable\n")),
         ("no host name", document("kind: HostnameConfig\n")),
         ("a host name that is too long", document(&format!("kind: HostnameConfig\nhostname: {long}\nauto: off\n"))),
-        ("a host name twice", format!("{}---\napiVersion: v1alpha1\nkind: HostnameConfig\nhostname: a\nauto: off\n", replaced("network: {}", "network: {hostname: b}"))),
+        (
+            "a host name twice",
+            format!(
+                "{}---\napiVersion: v1alpha1\nkind: HostnameConfig\nhostname: a\nauto: off\n",
+                replaced("network: {}", "network: {hostname: b}")
+            ),
+        ),
         ("links that conflict", document("kind: LinkConfig\nname: a\n---\napiVersion: v1alpha1\nkind: DummyLinkConfig\nname: a\n")),
     ];
     let forwards = ("DNS forwarded that is off", replaced("rbac: true", "rbac: true, hostDNS: {forwardKubeDNSToHost: true}"));
@@ -109,7 +135,11 @@ fn what_we_refuse_talos_refuses() {
     for release in RELEASES {
         let mut oracle = Oracle::of(release);
         let answer = oracle.read(WORKER);
-        assert_eq!((answer.refused.as_str(), answer.invalid.as_str()), ("", ""), "the config that the others are made from is good for Talos {release}");
+        assert_eq!(
+            (answer.refused.as_str(), answer.invalid.as_str()),
+            ("", ""),
+            "the config that the others are made from is good for Talos {release}"
+        );
         assert_eq!(ours(release, WORKER), None);
         let since_1_12 = modern.iter().filter(|_| release != "1.11");
         let since_1_13 = std::iter::once(&forwards).filter(|_| !matches!(release, "1.11" | "1.12"));

@@ -66,9 +66,7 @@ impl Add {
         let tailscale_key = self.tailscale_auth_key_file.as_deref().map(read_tailscale_key).transpose()?;
         let machine_config = Secret::new(read(&self.machine_config, "machine config")?);
         BaseConfig::parse(machine_config.clone(), tailscale_key.is_some()).map_err(|error| {
-            Failure::new(format!("cannot use the machine config `{}`", self.machine_config.display()))
-                .cause(&error)
-                .hint(error.hint())
+            Failure::new(format!("cannot use the machine config `{}`", self.machine_config.display())).cause(&error).hint(error.hint())
         })?;
         let kernel_args = self.kernel_arguments(config, state)?;
 

@@ -343,7 +343,7 @@ fn run_diff(left: &Path, right: &Path, output: Output) -> Result<()> {
         return table::write_json(&values);
     }
     for difference in &differences {
-        say(&format!("{} {}", difference.document, difference.path).trim_end().to_owned())?;
+        say(format!("{} {}", difference.document, difference.path).trim_end())?;
         for (sign, value) in [('-', &difference.left), ('+', &difference.right)] {
             if let Some(value) = value {
                 say(&format!("  {sign} {value}"))?;
@@ -404,9 +404,8 @@ const fn described(found: crate::cloud::machine_config::import::Found) -> &'stat
 impl Generate {
     fn run(self) -> Result<()> {
         let file = self.secrets.display();
-        let bundle = SecretsBundle::read(&documents(&self.secrets)?).map_err(|error| {
-            Failure::new(format!("cannot use `{file}`")).cause(&error).hint("write one with `talosctl gen secrets`")
-        })?;
+        let bundle = SecretsBundle::read(&documents(&self.secrets)?)
+            .map_err(|error| Failure::new(format!("cannot use `{file}`")).cause(&error).hint("write one with `talosctl gen secrets`"))?;
         let generated = Generated {
             contract: self.talos,
             cluster: &self.cluster,
@@ -425,7 +424,9 @@ fn hostname(given: Option<&Name>, facts: &Facts) -> Result<Name> {
     if let Some(name) = given {
         return Ok(name.clone());
     }
-    let text = facts.text("hostname").ok_or_else(|| Failure::new("a node has no host name").hint("give it with --hostname, or as the fact `hostname`"))?;
+    let text = facts
+        .text("hostname")
+        .ok_or_else(|| Failure::new("a node has no host name").hint("give it with --hostname, or as the fact `hostname`"))?;
     text.parse().map_err(|error| Failure::new("a host name is none").cause(&error))
 }
 

@@ -61,7 +61,7 @@ enum Command {
     Cluster(cluster::ClusterCommand),
     /// Machine configs: render them from files, look at them, compare them
     #[command(subcommand)]
-    Config(config::ConfigCommand),
+    Config(Box<config::ConfigCommand>),
     /// Sites: where nodes are, each with an edge box
     #[command(subcommand)]
     Site(site::SiteCommand),

@@ -158,7 +158,9 @@ impl Tailscale<'_> {
         }
         arguments.extend(self.extra_arguments.iter().cloned());
         if arguments.iter().chain(self.routes).any(|argument| argument.contains(char::is_whitespace)) {
-            return Err("an argument, route or login server of Tailscale has a blank in it, and the extension would take it for two".to_owned());
+            return Err(
+                "an argument, route or login server of Tailscale has a blank in it, and the extension would take it for two".to_owned()
+            );
         }
         if !arguments.is_empty() {
             environment.push(format!("TS_EXTRA_ARGS={}", arguments.join(" ")));
@@ -174,7 +176,8 @@ pub(super) fn settle_environment(documents: &mut [Node], schema: &Schema) {
         if id.kind != "ExtensionServiceConfig" || id.name != "tailscale" {
             continue;
         }
-        let Some(Value::Sequence(environment)) = document.as_mapping_mut().and_then(|mapping| mapping.get_mut("environment")).map(|node| &mut node.value)
+        let Some(Value::Sequence(environment)) =
+            document.as_mapping_mut().and_then(|mapping| mapping.get_mut("environment")).map(|node| &mut node.value)
         else {
             continue;
         };

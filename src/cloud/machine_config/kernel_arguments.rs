@@ -84,8 +84,11 @@ pub fn assemble(parts: &[Part<'_>], reserved: usize) -> Result<String, KernelArg
     let line = arguments.iter().map(|(_, argument)| *argument).collect::<Vec<_>>().join(" ");
     let sum = line.len().saturating_add(reserved);
     if sum >= LIMIT {
-        let of = |number: usize| arguments.iter().filter(|(part, _)| *part == number).map(|(_, argument)| argument.len().saturating_add(1)).sum::<usize>();
-        let mut words: Vec<String> = parts.iter().enumerate().map(|(number, part)| format!("{} takes {}", part.whose, of(number))).collect();
+        let of = |number: usize| {
+            arguments.iter().filter(|(part, _)| *part == number).map(|(_, argument)| argument.len().saturating_add(1)).sum::<usize>()
+        };
+        let mut words: Vec<String> =
+            parts.iter().enumerate().map(|(number, part)| format!("{} takes {}", part.whose, of(number))).collect();
         words.push(format!("Fairlead takes {reserved}"));
         return Err(KernelArgumentsError::TooLong { sum, parts: words.join(", ") });
     }
@@ -126,7 +129,10 @@ mod tests {
     #[test]
     fn later_parts_replace_and_take_away() {
         let release = ("release", "talos.platform=metal console=tty0 init_on_alloc=1 pti=on\n");
-        assert_eq!(line(&[release, ("class gpu", "init_on_alloc=0 console=ttyS1,115200")]).unwrap(), "talos.platform=metal console=tty0 pti=on init_on_alloc=0 console=ttyS1,115200");
+        assert_eq!(
+            line(&[release, ("class gpu", "init_on_alloc=0 console=ttyS1,115200")]).unwrap(),
+            "talos.platform=metal console=tty0 pti=on init_on_alloc=0 console=ttyS1,115200"
+        );
         assert_eq!(line(&[release, ("node", "-console -init_on_alloc=1 quiet")]).unwrap(), "talos.platform=metal pti=on quiet");
         assert_eq!(line(&[("release", "console=tty0 console=ttyS0")]).unwrap(), "console=tty0 console=ttyS0");
     }
@@ -143,7 +149,10 @@ mod tests {
     fn a_line_that_would_be_cut_is_refused_with_the_sum() {
         let long = "x".repeat(1200);
         let message = line(&[("release", "pti=on"), ("class a", &long)]).unwrap_err();
-        assert_eq!(message, "the kernel command line would have 2107 octets, and boot loaders cut it silently at 2048: release takes 7, class a takes 1201, Fairlead takes 900");
+        assert_eq!(
+            message,
+            "the kernel command line would have 2107 octets, and boot loaders cut it silently at 2048: release takes 7, class a takes 1201, Fairlead takes 900"
+        );
         assert!(line(&[("release", &"x".repeat(1147))]).is_ok());
         assert!(line(&[("release", &"x".repeat(1148))]).is_err());
     }

@@ -25,10 +25,14 @@ const EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
 pub(super) fn check(labels: &BTreeMap<String, String>, taints: &BTreeMap<String, String>, is_control_plane: bool) -> Result<(), String> {
     for (key, value) in labels {
         if !is_key(key) || !is_value(value) {
-            return Err(format!("`{key}` is no label as Kubernetes has them: key and value have letters, digits, `-`, `_` and `.`, 63 at most"));
+            return Err(format!(
+                "`{key}` is no label as Kubernetes has them: key and value have letters, digits, `-`, `_` and `.`, 63 at most"
+            ));
         }
         if !is_control_plane && !may_label_itself(key) {
-            return Err(format!("the label `{key}` can't be set by a worker: the API server's NodeRestriction keeps that namespace for itself"));
+            return Err(format!(
+                "the label `{key}` can't be set by a worker: the API server's NodeRestriction keeps that namespace for itself"
+            ));
         }
     }
     for (key, taint) in taints {
@@ -46,7 +50,9 @@ fn may_label_itself(key: &str) -> bool {
     if !within("kubernetes.io") && !within("k8s.io") {
         return true;
     }
-    ALLOWED.contains(&key) || within("kubelet.kubernetes.io") || (within("node.kubernetes.io") && domain != "node-restriction.kubernetes.io")
+    ALLOWED.contains(&key)
+        || within("kubelet.kubernetes.io")
+        || (within("node.kubernetes.io") && domain != "node-restriction.kubernetes.io")
 }
 
 /// A qualified name: an optional DNS name and `/`, then a name.

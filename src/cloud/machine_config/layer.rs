@@ -97,7 +97,7 @@ pub struct Layer {
 #[error("{}: {kind}", source_of.place(*line))]
 pub struct ConfigError {
     /// The layer at fault.
-    pub source_of: Source,
+    pub source_of: Box<Source>,
     /// The line in it; 0 where there is none.
     pub line: u32,
     /// What is wrong.
@@ -139,15 +139,19 @@ impl ConfigError {
     pub const fn hint(&self) -> &'static str {
         match &self.kind {
             ConfigErrorKind::Yaml(_) => "put the file in order; `talosctl gen config` writes a good one",
-            ConfigErrorKind::Patch(_) => "compare with the reference of the machine config for this Talos release, or name the release with --talos",
+            ConfigErrorKind::Patch(_) => {
+                "compare with the reference of the machine config for this Talos release, or name the release with --talos"
+            }
             ConfigErrorKind::Template(_) => "correct the template, or give the node the fact that it names",
-            ConfigErrorKind::Rule { .. } | ConfigErrorKind::NoMachineConfig => "Talos would refuse the config as well; correct the layer that sets this",
+            ConfigErrorKind::Rule { .. } | ConfigErrorKind::NoMachineConfig => {
+                "Talos would refuse the config as well; correct the layer that sets this"
+            }
             ConfigErrorKind::Addition(_) => "correct what the cluster, site or class asks to be added",
         }
     }
 
     pub(super) fn at(sources: &[Source], place: Place, kind: ConfigErrorKind) -> Self {
         let source_of = sources.get(usize::from(place.source)).cloned().unwrap_or_else(Source::fairlead);
-        Self { source_of, line: place.line, kind }
+        Self { source_of: Box::new(source_of), line: place.line, kind }
     }
 }

@@ -27,8 +27,8 @@ pub mod structure;
 mod template;
 pub mod yaml;
 
-pub use base::BaseConfig;
 pub use additions::{Additions, Tailscale};
+pub use base::BaseConfig;
 pub use diff::{Difference, diff};
 pub use documents::trusted_roots;
 pub use explain::{Line, explain};

@@ -44,7 +44,8 @@ pub struct Rendered {
 
 /// Reads YAML, and says which layer is at fault.
 fn read(layer: &Layer, number: u16, sources: &[Source]) -> Result<Vec<Node>, ConfigError> {
-    yaml::read(layer.text.expose(), number, Budget::default()).map_err(|error| ConfigError::at(sources, error.place, ConfigErrorKind::Yaml(error)))
+    yaml::read(layer.text.expose(), number, Budget::default())
+        .map_err(|error| ConfigError::at(sources, error.place, ConfigErrorKind::Yaml(error)))
 }
 
 impl Plan {
@@ -115,7 +116,8 @@ impl Plan {
                 Prepared::Template(template) => {
                     let mut filled = template.clone();
                     for document in &mut filled {
-                        template::fill(document, schema, facts).map_err(|error| self.error(error.place, ConfigErrorKind::Template(error)))?;
+                        template::fill(document, schema, facts)
+                            .map_err(|error| self.error(error.place, ConfigErrorKind::Template(error)))?;
                     }
                     let patch = Patch::of(filled, schema).map_err(|error| self.error(error.place, ConfigErrorKind::Patch(error)))?;
                     self.apply(&patch, &mut documents, schema)?;
@@ -152,7 +154,8 @@ impl Plan {
         let config = documents.iter().find(|document| DocumentId::of(document).is_v1alpha1());
         let is_control_plane = config.and_then(|config| config.text_at(&["machine", "type"])).is_some_and(|kind| kind != "worker");
         // Two places for one name are refused, and the newer one can't take the older one's place.
-        let named_the_old_way = config.is_some_and(|config| config.text_at(&["machine", "network", "hostname"]).is_some_and(|name| !name.is_empty()));
+        let named_the_old_way =
+            config.is_some_and(|config| config.text_at(&["machine", "network", "hostname"]).is_some_and(|name| !name.is_empty()));
         let place = Place { source: u16::try_from(self.sources.len().saturating_sub(1)).unwrap_or(u16::MAX), line: 0, column: 0 };
         additions
             .documents(self.contract, is_control_plane, named_the_old_way, place)
@@ -239,5 +242,7 @@ pub fn hide_secrets(node: &mut Node) {
 fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     matches!(name.as_str(), "key" | "token" | "auth" | "content" | "contents")
-        || ["secret", "password", "passphrase", "privatekey", "presharedkey", "authkey", "auth_key", "identitytoken", "_token"].iter().any(|part| name.contains(part))
+        || ["secret", "password", "passphrase", "privatekey", "presharedkey", "authkey", "auth_key", "identitytoken", "_token"]
+            .iter()
+            .any(|part| name.contains(part))
 }

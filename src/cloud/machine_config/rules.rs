@@ -87,7 +87,8 @@ impl Config<'_> {
         if endpoint.is_empty() {
             return self.rule(&path, "cluster.controlPlane.endpoint", "it is missing: the URL of the Kubernetes API");
         }
-        let host = endpoint.split_once("://").filter(|(scheme, _)| !scheme.is_empty()).map(|(_, rest)| rest.split('/').next().unwrap_or_default());
+        let host =
+            endpoint.split_once("://").filter(|(scheme, _)| !scheme.is_empty()).map(|(_, rest)| rest.split('/').next().unwrap_or_default());
         if host.is_none_or(|host| host.is_empty() || host.starts_with(':')) {
             return self.rule(&path, "cluster.controlPlane.endpoint", "it is no URL with a host, such as `https://100.64.0.10:6443`");
         }
@@ -100,16 +101,22 @@ impl Config<'_> {
             return self.rule(&["machine"], "machine.install", "it is missing, and a machine boots from the network to be installed");
         };
         let selector = said(install, &["diskSelector"]).and_then(Node::as_mapping);
-        let selects = selector.is_some_and(|selector| selector.entries.iter().any(|entry| entry.value.as_str().is_some_and(|value| !value.is_empty())));
+        let selects = selector
+            .is_some_and(|selector| selector.entries.iter().any(|entry| entry.value.as_str().is_some_and(|value| !value.is_empty())));
         if text(install, &["disk"]).is_empty() && !selects {
             let rule = "it names neither `disk` nor `diskSelector`: the node could not install itself";
             return self.rule(&["machine", "install"], "machine.install", rule);
         }
         let arguments = install.at(&["extraKernelArgs"]).is_some_and(|arguments| !arguments.items().is_empty());
         if arguments && is_true(install, &["grubUseUKICmdline"]) {
-            return self.rule(&["machine", "install", "extraKernelArgs"], "machine.install.extraKernelArgs", "it can't be beside `grubUseUKICmdline`");
+            return self.rule(
+                &["machine", "install", "extraKernelArgs"],
+                "machine.install.extraKernelArgs",
+                "it can't be beside `grubUseUKICmdline`",
+            );
         }
-        let images: Vec<_> = install.at(&["extensions"]).map(Node::items).unwrap_or_default().iter().map(|item| text(item, &["image"])).collect();
+        let images: Vec<_> =
+            install.at(&["extensions"]).map(Node::items).unwrap_or_default().iter().map(|item| text(item, &["image"])).collect();
         if images.iter().enumerate().any(|(index, image)| images.iter().take(index).any(|other| other == image)) {
             return self.rule(&["machine", "install", "extensions"], "machine.install.extensions", "an image is there twice");
         }
@@ -151,7 +158,9 @@ impl Config<'_> {
         }
         let has_vip = |node: &Node| said(node, &["vip"]).is_some();
         let interfaces = config.at(&["machine", "network", "interfaces"]).map(Node::items).unwrap_or_default();
-        let vip = interfaces.iter().find(|interface| has_vip(interface) || interface.at(&["vlans"]).is_some_and(|vlans| vlans.items().iter().any(has_vip)));
+        let vip = interfaces
+            .iter()
+            .find(|interface| has_vip(interface) || interface.at(&["vlans"]).is_some_and(|vlans| vlans.items().iter().any(has_vip)));
         vip.map(|interface| Broken {
             place: interface.place,
             path: "machine.network.interfaces",
@@ -175,10 +184,11 @@ impl Config<'_> {
             return self.rule(&["persist"], "persist", "it can't be false");
         }
         let dns = ["machine", "features", "hostDNS"];
-        if let Some(dns_node) = said(config, &dns).filter(|_| self.schema.contract.is_at_least(13)) {
-            if is_true(dns_node, &["forwardKubeDNSToHost"]) && !is_true(dns_node, &["enabled"]) {
-                return self.rule(&dns, "machine.features.hostDNS.forwardKubeDNSToHost", "it needs `enabled: true` beside it");
-            }
+        if let Some(dns_node) = said(config, &dns).filter(|_| self.schema.contract.is_at_least(13))
+            && is_true(dns_node, &["forwardKubeDNSToHost"])
+            && !is_true(dns_node, &["enabled"])
+        {
+            return self.rule(&dns, "machine.features.hostDNS.forwardKubeDNSToHost", "it needs `enabled: true` beside it");
         }
         for (key, path) in [("nodeLabels", "machine.nodeLabels"), ("nodeTaints", "machine.nodeTaints")] {
             let Some(mapping) = config.at(&["machine", key]).and_then(Node::as_mapping) else { continue };

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use minijinja::value::Value as Filled;
 use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Value as Filled;
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 
 use super::document::DocumentId;
@@ -82,7 +82,9 @@ impl Fact {
         match &node.value {
             Value::Scalar(scalar) => Self::Text(scalar.value().to_owned()),
             Value::Sequence(sequence) => Self::List(sequence.items.iter().map(Self::read).collect()),
-            Value::Mapping(mapping) => Self::Map(mapping.entries.iter().map(|entry| (entry.key_text().to_owned(), Self::read(&entry.value))).collect()),
+            Value::Mapping(mapping) => {
+                Self::Map(mapping.entries.iter().map(|entry| (entry.key_text().to_owned(), Self::read(&entry.value))).collect())
+            }
         }
     }
 
@@ -251,9 +253,10 @@ impl Filling<'_> {
         let text = read.render(&self.values).map_err(|error| {
             let unknown = read.undeclared_variables(false).into_iter().filter(|name| !self.facts.0.contains_key(name)).min();
             let kind = match (error.kind(), unknown) {
-                (ErrorKind::UndefinedError, Some(unknown)) => {
-                    TemplateErrorKind::Unknown { unknown: unknown.chars().take(80).collect(), known: self.facts.names().collect::<Vec<_>>().join(", ") }
-                }
+                (ErrorKind::UndefinedError, Some(unknown)) => TemplateErrorKind::Unknown {
+                    unknown: unknown.chars().take(80).collect(),
+                    known: self.facts.names().collect::<Vec<_>>().join(", "),
+                },
                 _ => kind_of(&error),
             };
             self.error(place, kind)

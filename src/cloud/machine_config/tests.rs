@@ -143,7 +143,10 @@ fn only_patches_that_are_templates_are_filled_in() {
 #[test]
 fn a_template_that_cannot_be_filled_in_is_told_with_layer_file_and_line() {
     let cases = [
-        ("{{ rak }}", "site berlin, site.yaml:3: `machine.nodeAnnotations.a`: the template names `rak`, and of this node only these are known: rack"),
+        (
+            "{{ rak }}",
+            "site berlin, site.yaml:3: `machine.nodeAnnotations.a`: the template names `rak`, and of this node only these are known: rack",
+        ),
         ("{{ rack.x.y }}", "wants a part of a fact"),
         ("{{ rack | nofilter }}", "names a filter that does not exist"),
         ("{{ rack", "it is no good template"),
@@ -154,8 +157,12 @@ fn a_template_that_cannot_be_filled_in_is_told_with_layer_file_and_line() {
     ];
     for (template, reason) in cases {
         let patch = format!("machine:\n  nodeAnnotations:\n    a: \"{template}\"\n");
-        let message = render(&[base(), layer(Level::Site, "berlin", &patch, true)], &facts(&[("rack", "r7s3cret")])).map(|_| ()).unwrap_err();
-        assert!(message.contains(reason) || (template.contains("include") && message.contains("no good template")), "{message} (expected {reason})");
+        let message =
+            render(&[base(), layer(Level::Site, "berlin", &patch, true)], &facts(&[("rack", "r7s3cret")])).map(|_| ()).unwrap_err();
+        assert!(
+            message.contains(reason) || (template.contains("include") && message.contains("no good template")),
+            "{message} (expected {reason})"
+        );
         assert!(!message.contains("r7s3cret"), "{message}");
     }
 }
@@ -178,7 +185,10 @@ fn bad_input_is_told_with_layer_file_and_line() {
         ("machine:\n\ta: 1\n", "site berlin, site.yaml:2: there is a tab"),
         ("machine: {}\n---\nmachine: {}\n", "site berlin, site.yaml:3: the v1alpha1 document is there twice"),
         ("apiVersion: v1alpha1\nkind: OOMConfig\n$patch: delete\n", "site berlin, site.yaml:1: there is no OOMConfig"),
-        ("machine:\n  nodeLabel: {}\n", "site berlin, site.yaml:2: `machine`: Talos 1.13 knows no field `nodeLabel` here; `nodeLabels` perhaps?"),
+        (
+            "machine:\n  nodeLabel: {}\n",
+            "site berlin, site.yaml:2: `machine`: Talos 1.13 knows no field `nodeLabel` here; `nodeLabels` perhaps?",
+        ),
         ("- op: remove\n  path: /machine/x\n", "site berlin, site.yaml:1: `machine.x`: operation 1"),
         (&long, "site berlin, site.yaml:1: it has"),
     ];
@@ -258,7 +268,8 @@ fn what_cannot_be_added_is_told() {
     let error = plan(&[base()]).unwrap().render(&Facts::default(), &additions).map(|_| ()).unwrap_err();
     assert!(error.to_string().starts_with("fairlead: the label `node-role.kubernetes.io/x` can't be set by a worker"), "{error}");
     let arguments = ["a b".to_owned()];
-    let additions = Additions { tailscale: Some(Tailscale { extra_arguments: &arguments, ..Tailscale::default() }), ..Additions::named(&hostname) };
+    let additions =
+        Additions { tailscale: Some(Tailscale { extra_arguments: &arguments, ..Tailscale::default() }), ..Additions::named(&hostname) };
     let error = plan(&[base()]).unwrap().render(&Facts::default(), &additions).map(|_| ()).unwrap_err();
     assert!(error.to_string().contains("has a blank in it"), "{error}");
 }
@@ -266,7 +277,8 @@ fn what_cannot_be_added_is_told() {
 #[test]
 fn a_diff_says_what_differs_and_no_secret() {
     let read = |text: &str| yaml::read(text.as_bytes(), 0, yaml::Budget::default()).unwrap();
-    let other = WORKER.replace("t0ken", "t0ken2").replace("/dev/vda", "/dev/sda").replace("debug: no", "debug: false").replace("0600", "0o600");
+    let other =
+        WORKER.replace("t0ken", "t0ken2").replace("/dev/vda", "/dev/sda").replace("debug: no", "debug: false").replace("0600", "0o600");
     let shown: Vec<_> = diff(&read(WORKER), &read(&format!("{other}---\napiVersion: v1alpha1\nkind: OOMConfig\n")))
         .into_iter()
         .map(|one| format!("{} {}: {:?} {:?}", one.document, one.path, one.left, one.right))

@@ -166,7 +166,11 @@ impl Build<'_> {
         if self.modern {
             install.push(("grubUseUKICmdline", self.plain("true")));
         } else {
-            features.extend([("rbac", self.plain("true")), ("stableHostname", self.plain("true")), ("apidCheckExtKeyUsage", self.plain("true"))]);
+            features.extend([
+                ("rbac", self.plain("true")),
+                ("stableHostname", self.plain("true")),
+                ("apidCheckExtKeyUsage", self.plain("true")),
+            ]);
         }
         features.push(("kubePrism", Node::mapping(vec![("enabled", self.plain("true")), ("port", self.plain("7445"))], PLACE)));
         let dns = vec![("enabled", self.plain("true")), ("forwardKubeDNSToHost", self.plain("true"))];
@@ -184,7 +188,10 @@ impl Build<'_> {
             machine.push(("network", Node::mapping(Vec::new(), PLACE)));
         }
         if is_control_plane {
-            machine.push(("nodeLabels", Node::mapping(vec![("node.kubernetes.io/exclude-from-external-load-balancers", self.text(""))], PLACE)));
+            machine.push((
+                "nodeLabels",
+                Node::mapping(vec![("node.kubernetes.io/exclude-from-external-load-balancers", self.text(""))], PLACE),
+            ));
         }
         Node::mapping(machine, PLACE)
     }
@@ -238,7 +245,8 @@ impl Build<'_> {
     }
 
     fn api_server(&self) -> Node {
-        let mut server = vec![("image", self.text(&format!("registry.k8s.io/kube-apiserver:v{}", self.of.kubernetes.trim_start_matches('v'))))];
+        let mut server =
+            vec![("image", self.text(&format!("registry.k8s.io/kube-apiserver:v{}", self.of.kubernetes.trim_start_matches('v'))))];
         if !self.modern {
             let host = self.of.endpoint.split_once("://").map_or(self.of.endpoint, |(_, rest)| rest);
             let host = host.split('/').next().unwrap_or_default();
@@ -257,7 +265,8 @@ impl Build<'_> {
         for version in ["enforce-version", "audit-version", "warn-version"] {
             defaults.push((version, self.text("latest")));
         }
-        let exemptions = vec![("namespaces", self.list(&["kube-system"])), ("runtimeClasses", self.list(&[])), ("usernames", self.list(&[]))];
+        let exemptions =
+            vec![("namespaces", self.list(&["kube-system"])), ("runtimeClasses", self.list(&[])), ("usernames", self.list(&[]))];
         let configuration = vec![
             ("apiVersion", self.text("pod-security.admission.config.k8s.io/v1alpha1")),
             ("kind", self.text("PodSecurityConfiguration")),
@@ -267,7 +276,8 @@ impl Build<'_> {
         let plugin = Node::mapping(vec![("name", self.text("PodSecurity")), ("configuration", Node::mapping(configuration, PLACE))], PLACE);
         server.push(("admissionControl", Node::sequence(vec![plugin], PLACE)));
         let rule = Node::mapping(vec![("level", self.text("Metadata"))], PLACE);
-        let policy = vec![("apiVersion", self.text("audit.k8s.io/v1")), ("kind", self.text("Policy")), ("rules", Node::sequence(vec![rule], PLACE))];
+        let policy =
+            vec![("apiVersion", self.text("audit.k8s.io/v1")), ("kind", self.text("Policy")), ("rules", Node::sequence(vec![rule], PLACE))];
         server.push(("auditPolicy", Node::mapping(policy, PLACE)));
         Node::mapping(server, PLACE)
     }

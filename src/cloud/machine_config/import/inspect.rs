@@ -89,7 +89,13 @@ impl Inspection {
         let release = contract.or_else(|| contract_of(documents));
         match release {
             Some(release) => self.tell(Severity::Note, config.place, format!("it is for Talos {release}")),
-            None => self.tell(Severity::Note, config.place, "it does not say for which Talos release it is: `machine.install.image` has no tag"),
+            None => {
+                self.tell(
+                    Severity::Note,
+                    config.place,
+                    "it does not say for which Talos release it is: `machine.install.image` has no tag",
+                );
+            }
         }
         let schema = release.unwrap_or(Contract::NEWEST).schema();
         if let Err(error) = check_config(documents, schema) {
@@ -105,7 +111,11 @@ impl Inspection {
         for (path, what) in [(["cluster", "network", "podSubnets"], "pod"), (["cluster", "network", "serviceSubnets"], "service")] {
             for subnet in config.at(&path).map(Node::items).unwrap_or_default() {
                 if subnet.as_str().is_some_and(overlaps_tailnet) {
-                    self.tell(Severity::Unwise, subnet.place, format!("the {what} network lies in 100.64.0.0/10, which is the tailnet's: choose another"));
+                    self.tell(
+                        Severity::Unwise,
+                        subnet.place,
+                        format!("the {what} network lies in 100.64.0.0/10, which is the tailnet's: choose another"),
+                    );
                 }
             }
         }
@@ -115,7 +125,10 @@ impl Inspection {
     fn ca_keys(&mut self, config: &Node, is_control_plane: bool) {
         for path in [["machine", "ca", "key"], ["cluster", "ca", "key"], ["cluster", "aggregatorCA", "key"]] {
             if let Some(key) = config.at(&path).filter(|key| !is_control_plane && key.as_str().is_some_and(|key| !key.is_empty())) {
-                let text = format!("`{}`: a CA's private key is in a worker's config, and every worker would have it: take it out", path.join("."));
+                let text = format!(
+                    "`{}`: a CA's private key is in a worker's config, and every worker would have it: take it out",
+                    path.join(".")
+                );
                 self.tell(Severity::Wrong, key.place, text);
             }
         }
@@ -141,13 +154,18 @@ impl Inspection {
                 _ => {}
             }
         }
-        let lists = |path: &[&str]| config.at(path).is_some_and(|list| list.items().iter().any(|item| item.as_str().is_some_and(|text| text.starts_with("100.64."))));
+        let lists = |path: &[&str]| {
+            config
+                .at(path)
+                .is_some_and(|list| list.items().iter().any(|item| item.as_str().is_some_and(|text| text.starts_with("100.64."))))
+        };
         if !lists(&["machine", "kubelet", "nodeIP", "validSubnets"]) {
             let text = "`machine.kubelet.nodeIP.validSubnets` does not name 100.64.0.0/10: the kubelet may register with an address that the cluster can't reach";
             self.tell(Severity::Unwise, config.place, text);
         }
         if is_control_plane && !lists(&["cluster", "etcd", "advertisedSubnets"]) {
-            let text = "`cluster.etcd.advertisedSubnets` does not name 100.64.0.0/10: etcd may advertise an address that its peers can't reach";
+            let text =
+                "`cluster.etcd.advertisedSubnets` does not name 100.64.0.0/10: etcd may advertise an address that its peers can't reach";
             self.tell(Severity::Unwise, config.place, text);
         }
         for document in documents {
@@ -155,7 +173,11 @@ impl Inspection {
             if id.kind == "ExtensionServiceConfig" && id.name == "tailscale" {
                 let variables = document.at(&["environment"]).map(Node::items).unwrap_or_default();
                 if let Some(key) = variables.iter().find(|variable| variable.as_str().is_some_and(|text| text.starts_with("TS_AUTHKEY="))) {
-                    self.tell(Severity::Unwise, key.place, "it holds a Tailscale key that all nodes would share; the one that Fairlead adds takes its place");
+                    self.tell(
+                        Severity::Unwise,
+                        key.place,
+                        "it holds a Tailscale key that all nodes would share; the one that Fairlead adds takes its place",
+                    );
                 }
             }
         }
@@ -164,14 +186,22 @@ impl Inspection {
     fn addresses(&mut self, config: &Node) {
         for interface in config.at(&["machine", "network", "interfaces"]).map(Node::items).unwrap_or_default() {
             for address in interface.at(&["addresses"]).map(Node::items).unwrap_or_default() {
-                self.tell(Severity::Unwise, address.place, "a fixed address stands in a config that all nodes share: put it into a patch for one node");
+                self.tell(
+                    Severity::Unwise,
+                    address.place,
+                    "a fixed address stands in a config that all nodes share: put it into a patch for one node",
+                );
                 if address.as_str().is_some_and(overlaps_tailnet) {
                     self.tell(Severity::Unwise, address.place, "an interface has an address in 100.64.0.0/10, which is the tailnet's");
                 }
             }
         }
         if let Some(hostname) = config.at(&["machine", "network", "hostname"]).filter(|hostname| !hostname.is_null()) {
-            self.tell(Severity::Unwise, hostname.place, "a host name stands in a config that all nodes share; Fairlead gives each node its own");
+            self.tell(
+                Severity::Unwise,
+                hostname.place,
+                "a host name stands in a config that all nodes share; Fairlead gives each node its own",
+            );
         }
     }
 }

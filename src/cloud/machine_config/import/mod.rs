@@ -3,7 +3,7 @@
 mod generate;
 mod inspect;
 
-pub use generate::{Generated, GenerateError, NodeType, SecretsBundle};
+pub use generate::{GenerateError, Generated, NodeType, SecretsBundle};
 pub use inspect::{Finding, Found, Severity, inspect};
 
 #[cfg(test)]

@@ -42,7 +42,11 @@ fn what_is_wrong_or_unwise_is_told_with_its_line() {
         ("10.96.0.0/12", "100.0.0.0/8", "Unwise 14: the service network lies in 100.64.0.0/10"),
         ("disk: /dev/sda, ", "", "Wrong 8: `machine.install`: it names neither"),
         ("    install:", "    instal: {}\n    install:", "Wrong 8: `machine`: Talos 1.13 knows no field `instal`"),
-        ("    kubelet:", "    network: {hostname: a, interfaces: [{interface: e, addresses: [100.64.1.1/24]}]}\n    kubelet:", "in 100.64.0.0/10, which is the tailnet's"),
+        (
+            "    kubelet:",
+            "    network: {hostname: a, interfaces: [{interface: e, addresses: [100.64.1.1/24]}]}\n    kubelet:",
+            "in 100.64.0.0/10, which is the tailnet's",
+        ),
         (":v1.13.9", "", "Note 1: it does not say for which Talos release"),
     ] {
         let text = WORKER.replacen(old, new, 1);
@@ -50,9 +54,13 @@ fn what_is_wrong_or_unwise_is_told_with_its_line() {
         let (_, findings) = look(&text);
         assert!(findings.iter().any(|told| told.contains(finding)), "{finding} is not among {findings:#?}");
     }
-    let tailscale = format!("{WORKER}---\napiVersion: v1alpha1\nkind: ExtensionServiceConfig\nname: tailscale\nenvironment: [TS_AUTHKEY=tskey-x]\n");
+    let tailscale =
+        format!("{WORKER}---\napiVersion: v1alpha1\nkind: ExtensionServiceConfig\nname: tailscale\nenvironment: [TS_AUTHKEY=tskey-x]\n");
     let (_, findings) = look(&tailscale);
-    assert!(findings.iter().any(|told| told.contains("all nodes would share")) && !findings.iter().any(|told| told.contains("tskey")), "{findings:?}");
+    assert!(
+        findings.iter().any(|told| told.contains("all nodes would share")) && !findings.iter().any(|told| told.contains("tskey")),
+        "{findings:?}"
+    );
 }
 
 #[test]

@@ -199,7 +199,8 @@ impl Selector {
         let Some(field) = field.filter(|field| has_text(schema, &field.ty)) else { return Err(PatchErrorKind::NothingToDelete) };
         let Value::Sequence(sequence) = &mut node.value else { return Err(PatchErrorKind::NothingToDelete) };
         let text = |item: &Node| item.at(&[field.name]).and_then(Node::as_scalar).map(Scalar::value).unwrap_or_default().to_owned();
-        let position = sequence.items.iter().position(|item| !item.is_null() && text(item) == *value).ok_or(PatchErrorKind::NothingToDelete)?;
+        let position =
+            sequence.items.iter().position(|item| !item.is_null() && text(item) == *value).ok_or(PatchErrorKind::NothingToDelete)?;
         sequence.items.remove(position);
         Ok(())
     }
@@ -215,10 +216,15 @@ fn has_text(schema: &Schema, ty: &Type) -> bool {
             schema.contract.is_at_least(13)
                 && matches!(
                     special,
-                    Special::Prefix | Special::Address | Special::AddressPort | Special::Url | Special::HardwareAddress | Special::PortRange | Special::Expression
+                    Special::Prefix
+                        | Special::Address
+                        | Special::AddressPort
+                        | Special::Url
+                        | Special::HardwareAddress
+                        | Special::PortRange
+                        | Special::Expression
                 )
         }
         _ => false,
     }
 }
-

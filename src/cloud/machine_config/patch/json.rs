@@ -165,7 +165,11 @@ fn add(node: &mut Node, path: &[String], value: Node) -> Result<(), JsonError> {
         Value::Mapping(mapping) => mapping.set(last, value),
         Value::Sequence(sequence) => {
             let length = sequence.items.len();
-            let index = if last == "-" { length } else { index(last, length.saturating_add(1)).filter(|index| *index <= length).ok_or(JsonError::NoPath)? };
+            let index = if last == "-" {
+                length
+            } else {
+                index(last, length.saturating_add(1)).filter(|index| *index <= length).ok_or(JsonError::NoPath)?
+            };
             sequence.items.insert(index, value);
         }
         Value::Scalar(_) => return Err(JsonError::NoPath),

@@ -59,13 +59,13 @@ impl Merge<'_> {
         }
         for index in &structure.resets {
             let Some(field) = structure.fields.get(*index).filter(|field| right_mapping.get(field.name).is_none()) else { continue };
-            self.reset(&field.ty, field.name, left, right.place);
+            self.reset(&field.ty, field.name, left);
         }
         Ok(())
     }
 
     /// A field that the patch does not name and that is zero there, where zero counts.
-    fn reset(&self, ty: &Type, name: &str, left: &mut Node, place: Place) {
+    fn reset(&self, ty: &Type, name: &str, left: &mut Node) {
         let Some(mapping) = left.as_mapping_mut() else { return };
         match ty {
             Type::Struct(inner) => {
@@ -73,7 +73,7 @@ impl Merge<'_> {
                 if let Some(value) = mapping.get_mut(name).filter(|value| !value.is_null()) {
                     for index in &structure.resets {
                         if let Some(field) = structure.fields.get(*index) {
-                            self.reset(&field.ty, field.name, value, place);
+                            self.reset(&field.ty, field.name, value);
                         }
                     }
                 }
@@ -106,7 +106,8 @@ impl Merge<'_> {
         if right.is_null() {
             return Ok(());
         }
-        let mut value = Node { value: Value::Mapping(Mapping { entries: Vec::new(), layout: Layout::Block }), tag: None, place: right.place };
+        let mut value =
+            Node { value: Value::Mapping(Mapping { entries: Vec::new(), layout: Layout::Block }), tag: None, place: right.place };
         match ty {
             // Merged into nothing, so that what is there twice in the patch becomes one.
             Type::Struct(index) => self.structure(*index, &mut value, right)?,
@@ -274,7 +275,9 @@ impl Merge<'_> {
                 let enumeration = self.schema.enumeration(*index);
                 text(node).is_empty() || enumeration.zero == Some(text(node)) || (enumeration.names.is_empty() && is_zero_number(node))
             }
-            Type::Duration => text(node).trim_matches(|character: char| matches!(character, '0' | '.' | '-' | '+') || character.is_ascii_alphabetic()).is_empty(),
+            Type::Duration => text(node)
+                .trim_matches(|character: char| matches!(character, '0' | '.' | '-' | '+') || character.is_ascii_alphabetic())
+                .is_empty(),
             Type::String => text(node).is_empty(),
             _ => is_zero_number(node),
         }

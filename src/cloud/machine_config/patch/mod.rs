@@ -41,7 +41,9 @@ pub enum PatchErrorKind {
     #[error("an item of this list is empty")]
     EmptyItem,
     /// Untyped values of different types.
-    #[error("the value is of another type than the one that it is merged with; take that out with `$patch: delete` in a patch before this one")]
+    #[error(
+        "the value is of another type than the one that it is merged with; take that out with `$patch: delete` in a patch before this one"
+    )]
     OtherType,
     /// A delete in an item of a list.
     #[error("`$patch: delete` can take out an item of a list, but nothing inside of one")]
@@ -60,21 +62,21 @@ pub enum PatchErrorKind {
     NothingToDelete,
     /// A delete in a document that is not there.
     #[error("there is no {0} that `$patch: delete` could take something out of")]
-    NoDocument(DocumentId),
+    NoDocument(Box<DocumentId>),
     /// A document twice.
     #[error("{document} is there twice, first on line {first}")]
     DoubleDocument {
         /// Which.
-        document: DocumentId,
+        document: Box<DocumentId>,
         /// The line of the first.
         first: u32,
     },
     /// A document that can't be beside another.
     #[error("{0} can't be beside {1}")]
-    Conflict(DocumentId, DocumentId),
+    Conflict(Box<DocumentId>, Box<DocumentId>),
     /// Fields or values that Talos refuses.
     #[error(transparent)]
-    Structure(#[from] StructureError),
+    Structure(Box<StructureError>),
     /// An RFC 6902 patch over several documents.
     #[error("a JSON patch (RFC 6902) can't be laid over a config of {0} documents; write it as a strategic-merge patch")]
     JsonOverSeveral(usize),
@@ -132,6 +134,12 @@ impl Patch {
             refuse_double(&mut seen, &id, place)?;
             steps.push(Step(StepKind::Merge(id.identity(schema), document)));
         }
+        // As Talos has it: what goes from the v1alpha1 document, then what is laid over it, then the rest in its order.
+        steps.sort_by_key(|step| match &step.0 {
+            StepKind::Delete(selector) if selector.document.is_v1alpha1() => 0,
+            StepKind::Merge(id, _) if id.is_v1alpha1() => 1,
+            _ => 2,
+        });
         Ok(Self::Strategic(steps))
     }
 
@@ -142,7 +150,13 @@ impl Patch {
     pub fn apply(&self, documents: &mut Vec<Node>, schema: &Schema) -> Result<(), PatchError> {
         match self {
             Self::Json(operations) => json::apply(operations, documents),
-            Self::Strategic(steps) => steps.iter().try_for_each(|step| step.apply(documents, schema)),
+            Self::Strategic(steps) => {
+                // Talos lays a patch over the documents that were there, and not over those that the same patch brings.
+                let mut brought = Vec::new();
+                let done = steps.iter().try_for_each(|step| step.apply(documents, &mut brought, schema));
+                documents.append(&mut brought);
+                done
+            }
         }
     }
 
@@ -157,7 +171,7 @@ impl Patch {
 }
 
 impl Step {
-    fn apply(&self, documents: &mut Vec<Node>, schema: &Schema) -> Result<(), PatchError> {
+    fn apply(&self, documents: &mut Vec<Node>, brought: &mut Vec<Node>, schema: &Schema) -> Result<(), PatchError> {
         let (id, place) = match &self.0 {
             StepKind::Delete(selector) => (&selector.document, selector.place),
             StepKind::Merge(id, document) => (id, document.place),
@@ -176,14 +190,17 @@ impl Step {
             }
             // Since 1.14 Talos passes over it; before, what it makes of it is not a config.
             (StepKind::Delete(_), None) if schema.contract.is_at_least(14) => Ok(()),
-            (StepKind::Delete(_), None) => Err(PatchError { place, path: String::new(), kind: PatchErrorKind::NoDocument(id.clone()) }),
+            (StepKind::Delete(_), None) => {
+                Err(PatchError { place, path: String::new(), kind: PatchErrorKind::NoDocument(Box::new(id.clone())) })
+            }
             (StepKind::Merge(_, right), Some((_, document))) => {
                 let Some(known) = id.known(schema) else { return Ok(()) };
                 merge::merge_documents(schema, known.structure, document, right)
             }
             (StepKind::Merge(id, right), None) => {
                 refuse_conflict(documents, id, right.place, schema)?;
-                documents.push(right.clone());
+                refuse_conflict(brought, id, right.place, schema)?;
+                brought.push(right.clone());
                 Ok(())
             }
         }
@@ -193,10 +210,10 @@ impl Step {
 /// Talos knows the document without a kind by what stands in it, and writes that even where there is nothing.
 fn stay_v1alpha1(document: &mut Node) {
     let place = document.place;
-    if let Some(mapping) = document.as_mapping_mut() {
-        if !structure::LEGACY_KEYS.iter().any(|key| mapping.get(key).is_some()) {
-            mapping.set("machine", Node::scalar(Scalar::plain("null"), place));
-        }
+    if let Some(mapping) = document.as_mapping_mut()
+        && !structure::LEGACY_KEYS.iter().any(|key| mapping.get(key).is_some())
+    {
+        mapping.set("machine", Node::scalar(Scalar::plain("null"), place));
     }
 }
 
@@ -216,7 +233,7 @@ pub fn check_config(documents: &[Node], schema: &Schema) -> Result<(), PatchErro
 
 fn refuse_double(seen: &mut Vec<(DocumentId, u32)>, id: &DocumentId, place: Place) -> Result<(), PatchError> {
     if let Some((_, first)) = seen.iter().find(|(there, _)| there == id) {
-        let kind = PatchErrorKind::DoubleDocument { document: id.clone(), first: *first };
+        let kind = PatchErrorKind::DoubleDocument { document: Box::new(id.clone()), first: *first };
         return Err(PatchError { place, path: String::new(), kind });
     }
     seen.push((id.clone(), place.line));
@@ -230,11 +247,11 @@ fn refuse_conflict(documents: &[Node], id: &DocumentId, place: Place, schema: &S
             one.known(schema).is_some_and(|known| known.conflicts.contains(&other.kind.as_str())) && one.name == other.name
         };
         if same_kind && there.clone().identity(schema) == id.clone().identity(schema) {
-            let kind = PatchErrorKind::DoubleDocument { document: id.clone(), first: place.line };
+            let kind = PatchErrorKind::DoubleDocument { document: Box::new(id.clone()), first: place.line };
             return Err(PatchError { place, path: String::new(), kind });
         }
         if conflicts(id, &there) || conflicts(&there, id) {
-            return Err(PatchError { place, path: String::new(), kind: PatchErrorKind::Conflict(id.clone(), there) });
+            return Err(PatchError { place, path: String::new(), kind: PatchErrorKind::Conflict(Box::new(id.clone()), Box::new(there)) });
         }
     }
     Ok(())
@@ -242,7 +259,7 @@ fn refuse_conflict(documents: &[Node], id: &DocumentId, place: Place, schema: &S
 
 impl From<StructureError> for PatchError {
     fn from(error: StructureError) -> Self {
-        Self { place: error.place, path: String::new(), kind: PatchErrorKind::Structure(error) }
+        Self { place: error.place, path: String::new(), kind: PatchErrorKind::Structure(Box::new(error)) }
     }
 }
 

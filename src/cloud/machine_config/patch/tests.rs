@@ -58,7 +58,9 @@ fn interfaces_and_vlans_merge_by_their_key() {
     let base = "machine:\n    network:\n        interfaces:\n            - interface: eth0\n              vlans:\n                - vlanId: 5\n                  mtu: 1400\n";
     let merged = patch(
         base,
-        &["machine:\n  network:\n    interfaces:\n      - interface: eth0\n        mtu: 1500\n        vlans:\n          - vlanId: 0x5\n            dhcp: true\n          - vlanId: 6\n      - deviceSelector: {driver: virtio}\n        dhcp: true\n      - deviceSelector: {driver: virtio}\n        mtu: 9000\n"],
+        &[
+            "machine:\n  network:\n    interfaces:\n      - interface: eth0\n        mtu: 1500\n        vlans:\n          - vlanId: 0x5\n            dhcp: true\n          - vlanId: 6\n      - deviceSelector: {driver: virtio}\n        dhcp: true\n      - deviceSelector: {driver: virtio}\n        mtu: 9000\n",
+        ],
     );
     assert_eq!(
         merged,
@@ -125,14 +127,21 @@ fn what_talos_does_not_know_is_refused() {
         let message = refusal("machine: {}\n", &[text]);
         assert!(message.contains(reason), "{message} (expected {reason})");
     }
-    assert!(try_patch("1.11", "machine: {}\n", &["apiVersion: v1alpha1\nkind: HostnameConfig\nhostname: x\n"]).unwrap_err().contains("Talos 1.11 knows no"));
+    assert!(
+        try_patch("1.11", "machine: {}\n", &["apiVersion: v1alpha1\nkind: HostnameConfig\nhostname: x\n"])
+            .unwrap_err()
+            .contains("Talos 1.11 knows no")
+    );
 }
 
 #[test]
 fn what_talos_fails_to_merge_is_refused() {
     let rule = "machine: {}\n---\napiVersion: v1alpha1\nkind: RoutingRuleConfig\nname: \"1\"\nsrc: 10.0.0.0/8\n";
-    assert!(refusal(rule, &["apiVersion: v1alpha1\nkind: RoutingRuleConfig\nname: \"1\"\ntable: main\n"]).contains("`src`: Talos can't merge"));
-    let plugins = "cluster:\n    apiServer:\n        admissionControl:\n            - name: P\n              configuration:\n                a: 1\n";
+    assert!(
+        refusal(rule, &["apiVersion: v1alpha1\nkind: RoutingRuleConfig\nname: \"1\"\ntable: main\n"]).contains("`src`: Talos can't merge")
+    );
+    let plugins =
+        "cluster:\n    apiServer:\n        admissionControl:\n            - name: P\n              configuration:\n                a: 1\n";
     let message = refusal(plugins, &["cluster:\n  apiServer:\n    admissionControl:\n      - name: P\n        configuration: {a: x}\n"]);
     assert!(message.contains("configuration.a`: the value is of another type"), "{message}");
 }
@@ -143,9 +152,17 @@ fn json_patches_change_one_document() {
     let json = r#"[{"op": "add", "path": "/machine/certSANs/-", "value": "b"}, {"op": "test", "path": "/machine/token", "value": "x"},
         {"op": "remove", "path": "/machine/certSANs/0"}, {"op": "replace", "path": "/machine/token", "value": "y"},
         {"op": "copy", "from": "/machine/token", "path": "/machine/certSANs/0"}, {"op": "move", "from": "/machine/certSANs/1", "path": "/machine/certSANs/0"}]"#;
-    assert_eq!(patch(base, &[json]), "machine:\n    certSANs:\n        - \"b\"\n        - \"y\"\n    token: \"y\"\n    files:\n        - permissions: 0600\n");
-    assert!(refusal("machine: {}\n---\napiVersion: v1alpha1\nkind: OOMConfig\n", &["- op: remove\n  path: /machine\n"]).contains("over a config of 2 documents"));
-    assert!(refusal(base, &["- op: remove\n  path: /machine/nothing\n"]).contains("operation 1 of the JSON patch: its path leads to nothing"));
+    assert_eq!(
+        patch(base, &[json]),
+        "machine:\n    certSANs:\n        - \"b\"\n        - \"y\"\n    token: \"y\"\n    files:\n        - permissions: 0600\n"
+    );
+    assert!(
+        refusal("machine: {}\n---\napiVersion: v1alpha1\nkind: OOMConfig\n", &["- op: remove\n  path: /machine\n"])
+            .contains("over a config of 2 documents")
+    );
+    assert!(
+        refusal(base, &["- op: remove\n  path: /machine/nothing\n"]).contains("operation 1 of the JSON patch: its path leads to nothing")
+    );
     assert!(refusal(base, &["- op: test\n  path: /machine/token\n  value: z\n"]).contains("the test failed"));
     assert!(refusal(base, &["- op: frobnicate\n  path: /x\n"]).contains("it is no JSON patch"));
     assert!(refusal(base, &["- op: add\n  path: x\n  value: 1\n"]).contains("begins with `/`"));

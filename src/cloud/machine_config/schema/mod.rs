@@ -317,8 +317,13 @@ mod tests {
     #[test]
     fn what_replaces_and_what_cannot_be_merged_is_known() {
         let schema = Contract { minor: 13 }.schema();
-        let replaced: Vec<_> =
-            schema.structs.iter().flat_map(|structure| structure.fields.iter()).filter(|field| field.replace).map(|field| field.name).collect();
+        let replaced: Vec<_> = schema
+            .structs
+            .iter()
+            .flat_map(|structure| structure.fields.iter())
+            .filter(|field| field.replace)
+            .map(|field| field.name)
+            .collect();
         assert_eq!(replaced, ["ingress", "ports", "auditPolicy", "podSubnets", "serviceSubnets"]);
         let rule = schema.structure(schema.document("RoutingRuleConfig").unwrap().structure);
         assert_eq!(rule.unmergeable, Some("src"));

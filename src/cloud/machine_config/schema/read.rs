@@ -27,7 +27,13 @@ impl Schema {
             if line.starts_with(' ') {
                 let Some(ty) = names.read(second) else { continue };
                 let flags: Vec<_> = words.collect();
-                let field = Field { name: first, ty, omit_empty: flags.contains(&"omitempty"), replace: flags.contains(&"replace"), inlined: false };
+                let field = Field {
+                    name: first,
+                    ty,
+                    omit_empty: flags.contains(&"omitempty"),
+                    replace: flags.contains(&"replace"),
+                    inlined: false,
+                };
                 if let Some(structure) = schema.structs.last_mut() {
                     structure.fields.push(field);
                 }

@@ -108,7 +108,11 @@ impl<'s, 'n> Check<'s, 'n> {
                 (None, Some(others)) => others,
                 (None, None) => {
                     let meant = structure.fields.iter().map(|field| field.name).find(|name| is_near(name, key)).map(str::to_owned);
-                    let kind = StructureErrorKind::UnknownField { field: key.chars().take(80).collect(), release: self.schema.contract.to_string(), meant };
+                    let kind = StructureErrorKind::UnknownField {
+                        field: key.chars().take(80).collect(),
+                        release: self.schema.contract.to_string(),
+                        meant,
+                    };
                     return Err(self.error(entry.key.place, kind));
                 }
             };
@@ -156,7 +160,9 @@ impl<'s, 'n> Check<'s, 'n> {
         };
         let (text, resolved) = (scalar.value(), node.resolve());
         match (ty, resolved) {
-            (Type::String, Some(Resolved::Timestamp)) if self.schema.contract.is_at_least(14) => Err(self.wanted(node, "text: put this date into quotes; text")),
+            (Type::String, Some(Resolved::Timestamp)) if self.schema.contract.is_at_least(14) => {
+                Err(self.wanted(node, "text: put this date into quotes; text"))
+            }
             (Type::String, _) | (Type::Bool, Some(Resolved::Bool(_))) | (Type::Float, Some(Resolved::Number(_))) => Ok(()),
             (Type::Bool, Some(Resolved::String)) if is_old_bool(text) => Ok(()),
             (Type::Bool, _) => Err(self.wanted(node, "true or false")),
@@ -183,12 +189,16 @@ impl<'s, 'n> Check<'s, 'n> {
     /// Talos copies untyped values, and can't copy dates.
     fn any(&mut self, node: &'n Node) -> Result<(), StructureError> {
         match &node.value {
-            Value::Scalar(_) if node.resolve() == Some(Resolved::Timestamp) => Err(self.wanted(node, "text: put this date into quotes; text")),
+            Value::Scalar(_) if node.resolve() == Some(Resolved::Timestamp) => {
+                Err(self.wanted(node, "text: put this date into quotes; text"))
+            }
             Value::Scalar(_) => Ok(()),
             Value::Sequence(sequence) => sequence.items.iter().try_for_each(|item| self.any(item)),
             Value::Mapping(mapping) => mapping.entries.iter().try_for_each(|entry| {
                 if entry.key.resolve() != Some(Resolved::String) {
-                    return Err(self.error(entry.key.place, StructureErrorKind::Wanted("text as a key: put it into quotes; text".to_owned())));
+                    return Err(
+                        self.error(entry.key.place, StructureErrorKind::Wanted("text as a key: put it into quotes; text".to_owned()))
+                    );
                 }
                 self.path.push(entry.key_text());
                 self.any(&entry.value)?;
@@ -204,7 +214,6 @@ impl<'s, 'n> Check<'s, 'n> {
             Special::Certificate => &["crt"],
             Special::Key => &["key"],
             Special::Argument => {
-                let strings = Type::List(Box::new(Type::String));
                 return match &node.value {
                     Value::Scalar(_) => self.scalar(&Type::String, node),
                     Value::Sequence(_) => node.items().iter().try_for_each(|item| match &item.value {
@@ -212,8 +221,7 @@ impl<'s, 'n> Check<'s, 'n> {
                         _ => Err(self.wanted(item, "text")),
                     }),
                     Value::Mapping(_) => Err(self.wanted(node, "text, or a list of it,")),
-                }
-                .map(|()| drop(strings));
+                };
             }
             _ => {
                 let Some(text) = node.as_scalar().map(Scalar::value) else { return Err(self.wanted(node, special::wanted(special))) };
@@ -224,12 +232,18 @@ impl<'s, 'n> Check<'s, 'n> {
         for entry in &mapping.entries {
             let key = entry.key_text();
             if !keys.contains(&key) {
-                let kind = StructureErrorKind::UnknownField { field: key.chars().take(80).collect(), release: self.schema.contract.to_string(), meant: None };
+                let kind = StructureErrorKind::UnknownField {
+                    field: key.chars().take(80).collect(),
+                    release: self.schema.contract.to_string(),
+                    meant: None,
+                };
                 return Err(self.error(entry.key.place, kind));
             }
             self.path.push(key);
             let good = match &entry.value.value {
-                Value::Scalar(scalar) => entry.value.is_null() || special::is_base64(scalar.value()) || (key == "key" && scalar.value() == "******"),
+                Value::Scalar(scalar) => {
+                    entry.value.is_null() || special::is_base64(scalar.value()) || (key == "key" && scalar.value() == "******")
+                }
                 _ => false,
             };
             if !good {

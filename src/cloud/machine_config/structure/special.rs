@@ -150,7 +150,8 @@ fn is_url(text: &str) -> bool {
 }
 
 fn is_scheme(text: &str) -> bool {
-    text.starts_with(|first: char| first.is_ascii_alphabetic()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+    text.starts_with(|first: char| first.is_ascii_alphabetic())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
 }
 
 /// Go's `humanize.ParseBytes`.
@@ -189,7 +190,13 @@ mod tests {
         for text in ["10.0.0.1:6443", "https://a:b", "https://[fd00::1", ":", "https://a b"] {
             assert!(!is_url(text), "{text}");
         }
-        assert!(is_prefix("10.0.0.0/8") && is_prefix("fd00::/8") && !is_prefix("10.0.0.0") && !is_prefix("10.0.0.0/33") && !is_prefix("10.0.0.0/08"));
+        assert!(
+            is_prefix("10.0.0.0/8")
+                && is_prefix("fd00::/8")
+                && !is_prefix("10.0.0.0")
+                && !is_prefix("10.0.0.0/33")
+                && !is_prefix("10.0.0.0/08")
+        );
         assert!(is_hardware_address("aa:bb:cc:dd:ee:ff") && !is_hardware_address("aa:bb:cc"));
         assert_eq!(whole(1e3), Some(1000));
         assert_eq!(whole(1.5), Some(1));

@@ -58,7 +58,8 @@ fn float(text: &str) -> Option<f64> {
     };
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     let (whole, fraction) = mantissa.split_once('.').map_or((mantissa, None), |(whole, fraction)| (whole, Some(fraction)));
-    let good_mantissa = digits(whole) && fraction.is_none_or(digits) && (!whole.is_empty() || fraction.is_some_and(|part| !part.is_empty()));
+    let good_mantissa =
+        digits(whole) && fraction.is_none_or(digits) && (!whole.is_empty() || fraction.is_some_and(|part| !part.is_empty()));
     let good_exponent = exponent.is_none_or(|text| {
         let text = text.strip_prefix(['-', '+']).unwrap_or(text);
         !text.is_empty() && digits(text)

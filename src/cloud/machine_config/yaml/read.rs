@@ -206,7 +206,7 @@ impl<'a> Reader<'a> {
             }
             _ => return Err(YamlError { place, kind: YamlErrorKind::Syntax("a value was expected".to_owned()) }),
         };
-        let node = Node { value, tag: tag.map(written_tag), place };
+        let node = Node { value, tag: tag.as_deref().map(written_tag), place };
         if anchor != 0 {
             self.anchors.insert(anchor, (node.clone(), self.nodes.saturating_sub(before)));
         }
@@ -293,7 +293,7 @@ const fn layout(style: StructureStyle) -> Layout {
     }
 }
 
-fn written_tag(tag: Cow<'_, Tag>) -> Text {
+fn written_tag(tag: &Tag) -> Text {
     match tag.core_suffix() {
         Some(suffix) => Text::new(format!("!!{suffix}")),
         None => Text::new(tag.original()),

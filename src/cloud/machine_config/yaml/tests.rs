@@ -71,7 +71,8 @@ fn what_is_written_reads_as_the_same() {
     ] {
         let first = parse(text);
         let written = write(&first);
-        let second = read(written.text.as_bytes(), 0, Budget::default()).unwrap_or_else(|error| panic!("{text:?} gave {:?}: {error}", *written.text));
+        let second = read(written.text.as_bytes(), 0, Budget::default())
+            .unwrap_or_else(|error| panic!("{text:?} gave {:?}: {error}", *written.text));
         assert!(first == second, "{text:?} gave {:?}", *written.text);
         assert_eq!(written.lines.len(), written.text.lines().count(), "{text:?}");
         assert_eq!(write(&second).text, written.text, "{text:?}");
@@ -80,9 +81,37 @@ fn what_is_written_reads_as_the_same() {
 
 #[test]
 fn strings_of_the_program_are_read_as_what_they_are() {
-    for text in ["", "yes", "0600", "1e3", "null", "~x", "a: b", "a #b", "- a", "x\ny", "\n", " x", "x ", "x\ty", "\u{85}", "*a", "2001-12-14", "a'b\"c\\", "x\n  y\n", "  x\ny", "{{ x }}", "::1", "tskey-auth-x", "/dev/sda", "x:", "\n\nx\n\n"] {
+    for text in [
+        "",
+        "yes",
+        "0600",
+        "1e3",
+        "null",
+        "~x",
+        "a: b",
+        "a #b",
+        "- a",
+        "x\ny",
+        "\n",
+        " x",
+        "x ",
+        "x\ty",
+        "\u{85}",
+        "*a",
+        "2001-12-14",
+        "a'b\"c\\",
+        "x\n  y\n",
+        "  x\ny",
+        "{{ x }}",
+        "::1",
+        "tskey-auth-x",
+        "/dev/sda",
+        "x:",
+        "\n\nx\n\n",
+    ] {
         let place = Place::default();
-        let node = Node::mapping(vec![("k", Node::string(text, place)), ("l", Node::sequence(vec![Node::string(text, place)], place))], place);
+        let node =
+            Node::mapping(vec![("k", Node::string(text, place)), ("l", Node::sequence(vec![Node::string(text, place)], place))], place);
         let written = write(std::slice::from_ref(&node)).text;
         let back = parse(&written);
         assert_eq!(back[0].at(&["k"]).unwrap().as_scalar().unwrap().value(), text, "{:?}", *written);
@@ -143,7 +172,15 @@ fn what_is_too_long_or_no_text_is_refused() {
 
 #[test]
 fn an_error_quotes_no_value() {
-    for text in ["token: [t0ken", "token: \"t0ken", "a: b: t0ken", "a: *t0ken", "token: 't0ken' x", "? [t0ken]\n: 1\n", "%TAG !t0ken! x\n---\na: 1\n"] {
+    for text in [
+        "token: [t0ken",
+        "token: \"t0ken",
+        "a: b: t0ken",
+        "a: *t0ken",
+        "token: 't0ken' x",
+        "? [t0ken]\n: 1\n",
+        "%TAG !t0ken! x\n---\na: 1\n",
+    ] {
         let (_, message) = refusal(text);
         assert!(!message.contains("t0ken"), "{message}");
     }

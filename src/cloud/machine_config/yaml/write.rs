@@ -13,7 +13,12 @@ pub struct Written {
 /// Writes documents, with `---` between them.
 #[must_use]
 pub fn write(documents: &[Node]) -> Written {
-    let mut writer = Writer { text: String::with_capacity(4096), lines: Vec::with_capacity(256), line: String::with_capacity(128), place: Place::default() };
+    let mut writer = Writer {
+        text: String::with_capacity(4096),
+        lines: Vec::with_capacity(256),
+        line: String::with_capacity(128),
+        place: Place::default(),
+    };
     for (index, document) in documents.iter().enumerate() {
         if index > 0 {
             writer.line.push_str("---");
@@ -269,13 +274,22 @@ fn fits_brackets(node: &Node) -> bool {
             Style::Plain => !scalar.written().contains(['\n', ',', '[', ']', '{', '}']),
             Style::Single | Style::Double => !scalar.written().contains('\n'),
         },
-        Value::Mapping(mapping) => mapping.layout == Layout::Flow && mapping.entries.iter().all(|entry| fits_brackets(&entry.key) && fits_brackets(&entry.value)) || mapping.entries.is_empty(),
-        Value::Sequence(sequence) => sequence.layout == Layout::Flow && sequence.items.iter().all(fits_brackets) || sequence.items.is_empty(),
+        Value::Mapping(mapping) => {
+            mapping.layout == Layout::Flow && mapping.entries.iter().all(|entry| fits_brackets(&entry.key) && fits_brackets(&entry.value))
+                || mapping.entries.is_empty()
+        }
+        Value::Sequence(sequence) => {
+            sequence.layout == Layout::Flow && sequence.items.iter().all(fits_brackets) || sequence.items.is_empty()
+        }
     }
 }
 
 fn literal_can_hold(text: &str) -> bool {
-    text.chars().all(|character| character == '\n' || character == '\t' || (!character.is_control() && !matches!(character, '\u{85}' | '\u{2028}' | '\u{2029}' | '\u{feff}')))
+    text.chars().all(|character| {
+        character == '\n'
+            || character == '\t'
+            || (!character.is_control() && !matches!(character, '\u{85}' | '\u{2028}' | '\u{2029}' | '\u{feff}'))
+    })
 }
 
 /// The style for a string that comes from the program and not from a source.
