@@ -20,8 +20,6 @@ use crate::cloud::store::{Cluster, LocalBoot};
 use crate::secret::Secret;
 use crate::wire::{Capability, Digest};
 
-pub use crate::cloud::machine_config::kernel_arguments::LIMIT as KERNEL_COMMAND_LINE_LIMIT;
-
 pub(super) async fn serve(
     State(service): State<Arc<BootService>>,
     Extension(channel): Extension<Channel>,
@@ -202,7 +200,7 @@ mod tests {
         let line =
             kernel_command_line("talos.platform=metal slab_nomerge pti=on", "https://boot.example.com", &made.root.certificate, &token);
         let line = line.expose_str().unwrap();
-        assert!(line.len() < KERNEL_COMMAND_LINE_LIMIT, "{}", line.len());
+        assert!(line.len() < crate::cloud::machine_config::kernel_arguments::LIMIT, "{}", line.len());
         let early = line.split("talos.config.early=").nth(1).unwrap();
         let document = zstd::bulk::decompress(&BASE64.decode(early.as_bytes()).unwrap(), 4096).unwrap();
         assert_eq!(document, trusted_roots(&made.root.certificate).as_bytes());

@@ -214,11 +214,11 @@ impl ConfigCommand {
 impl Layers {
     fn plan(&self) -> Result<Plan> {
         let base = read(&self.base)?;
+        let base_source = Source { level: Level::Base, name: String::new(), file: self.base.display().to_string() };
         let contract = match self.talos {
             Some(contract) => contract,
-            None => contract_of_text(&base).map_err(|error| failure(&error))?,
+            None => contract_of_text(&base, &base_source).map_err(|error| failure(&error))?,
         };
-        let base_source = Source { level: Level::Base, name: String::new(), file: self.base.display().to_string() };
         let mut layers = vec![Layer { source: base_source, text: base, template: false }];
         let arguments = self.patches.iter().map(|patch| (patch, false)).chain(self.templates.iter().map(|patch| (patch, true)));
         for (argument, template) in arguments {

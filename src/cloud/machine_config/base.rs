@@ -38,8 +38,8 @@ impl BaseConfig {
     /// When Talos would refuse what comes out.
     pub fn render(&self, additions: &Additions<'_>) -> Result<Secret, ConfigError> {
         let source = Source { level: Level::Base, name: String::new(), file: "machine config".to_owned() };
-        let layer = Layer { source, text: self.0.clone(), template: false };
-        let plan = Plan::new(contract_of_text(&self.0)?, &[layer])?;
+        let contract = contract_of_text(&self.0, &source)?;
+        let plan = Plan::new(contract, &[Layer { source, text: self.0.clone(), template: false }])?;
         Ok(plan.render(&Facts::default(), additions)?.text)
     }
 }

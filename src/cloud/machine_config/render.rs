@@ -2,7 +2,7 @@
 
 use super::additions::{self, Additions};
 use super::document::DocumentId;
-use super::layer::{ConfigError, ConfigErrorKind, Layer, Level, Source};
+use super::layer::{ConfigError, ConfigErrorKind, Layer, Source};
 use super::patch::{Patch, check_config};
 use super::rules;
 use super::schema::{Contract, Schema};
@@ -206,10 +206,9 @@ pub fn contract_of(documents: &[Node]) -> Option<Contract> {
 ///
 /// # Errors
 /// When it is not YAML.
-pub fn contract_of_text(text: &Secret) -> Result<Contract, ConfigError> {
-    let source = Source { level: Level::Base, name: String::new(), file: String::new() };
+pub fn contract_of_text(text: &Secret, source: &Source) -> Result<Contract, ConfigError> {
     let documents = yaml::read(text.expose(), 0, Budget::default())
-        .map_err(|error| ConfigError::at(std::slice::from_ref(&source), error.place, ConfigErrorKind::Yaml(error)))?;
+        .map_err(|error| ConfigError::at(std::slice::from_ref(source), error.place, ConfigErrorKind::Yaml(error)))?;
     Ok(contract_of(&documents).unwrap_or(Contract::NEWEST))
 }
 

@@ -190,7 +190,7 @@ fn bad_input_is_told_with_layer_file_and_line() {
             "site berlin, site.yaml:2: `machine`: Talos 1.13 knows no field `nodeLabel` here; `nodeLabels` perhaps?",
         ),
         ("- op: remove\n  path: /machine/x\n", "site berlin, site.yaml:1: `machine.x`: operation 1"),
-        (&long, "site berlin, site.yaml:1: it has"),
+        (&long, "site berlin, site.yaml:1: it has more than 4194304 octets"),
     ];
     for (patch, reason) in cases {
         let message = plan(&[base(), layer(Level::Site, "berlin", patch, false)]).map(|_| ()).unwrap_err();

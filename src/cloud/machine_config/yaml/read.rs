@@ -38,13 +38,8 @@ pub struct YamlError {
 #[non_exhaustive]
 pub enum YamlErrorKind {
     /// Too long.
-    #[error("it has {octets} octets, and {most} are the most that is taken")]
-    TooLong {
-        /// How long it is.
-        octets: usize,
-        /// How long it may be.
-        most: usize,
-    },
+    #[error("it has more than {0} octets, which are the most that is taken")]
+    TooLong(usize),
     /// Too many nodes, mostly by aliases that repeat aliases.
     #[error("with its aliases written out it has more than {0} values")]
     TooManyNodes(usize),
@@ -86,7 +81,7 @@ pub enum YamlErrorKind {
 pub fn read(bytes: &[u8], source: u16, budget: Budget) -> Result<Vec<Node>, YamlError> {
     let start = Place { source, line: 1, column: 1 };
     if bytes.len() > budget.octets {
-        return Err(YamlError { place: start, kind: YamlErrorKind::TooLong { octets: bytes.len(), most: budget.octets } });
+        return Err(YamlError { place: start, kind: YamlErrorKind::TooLong(budget.octets) });
     }
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let good = bytes.get(..error.valid_up_to()).unwrap_or_default();

@@ -164,7 +164,7 @@ fn bombs_are_refused_by_what_they_would_become() {
 fn what_is_too_long_or_no_text_is_refused() {
     let long = vec![b'#'; (4 << 20) + 1];
     let error = read(&long, 3, Budget::default()).map(drop).unwrap_err();
-    assert_eq!(error.to_string(), "it has 4194305 octets, and 4194304 are the most that is taken");
+    assert_eq!(error.to_string(), "it has more than 4194304 octets, which are the most that is taken");
     assert_eq!(error.place.source, 3);
     let error = read(b"a: 1\nb: \xff\n", 0, Budget::default()).map(drop).unwrap_err();
     assert_eq!((error.place.line, error.to_string().as_str()), (2, "it is not UTF-8 text"));
