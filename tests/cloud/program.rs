@@ -101,7 +101,10 @@ impl Cloud {
         let path = |name: &str| cloud.folder.join(name).display().to_string();
         fs::write(path("kernel"), vec![b'k'; 10_000]).expect("written");
         fs::write(path("initramfs"), vec![b'i'; 10_000]).expect("written");
-        let worker = format!("version: v1alpha1\nmachine:\n  type: worker\n  token: {MACHINE_TOKEN}\n  install:\n    disk: /dev/vda\n");
+        let worker = format!(
+            "version: v1alpha1\nmachine:\n  type: worker\n  token: {MACHINE_TOKEN}\n  ca: {{crt: Q0E=}}\n  install:\n    disk: /dev/vda\n\
+             cluster:\n  controlPlane: {{endpoint: \"https://100.64.0.10:6443\"}}\n"
+        );
         fs::write(path("worker.yaml"), worker).expect("written");
         fs::write(path("tailscale.key"), TAILSCALE_KEY).expect("written");
         let (config, kernel, initramfs, key) = (path("worker.yaml"), path("kernel"), path("initramfs"), path("tailscale.key"));

@@ -15,7 +15,7 @@ use crate::clock::{self, Timestamp};
 use crate::cloud::actor::Actor;
 use crate::cloud::admission::Trigger;
 use crate::cloud::inventory;
-use crate::cloud::machine_config::{Additions, BaseConfig};
+use crate::cloud::machine_config::{Additions, BaseConfig, Tailscale};
 use crate::cloud::store::{EventKind, NewEvent, Outcome, Purpose, StoreError, TokenError, TokenUse, Tx};
 use crate::secret::Secret;
 use crate::wire::Digest;
@@ -78,8 +78,10 @@ fn hand_out(tx: &Tx<'_>, now: Timestamp, token: &Secret, root_pem: &str) -> Resu
     }
     let cluster = tx.cluster(site.cluster)?.ok_or_else(|| gone("cluster", site.cluster.to_string()))?;
     let (base, tailscale_key) = tx.cluster_secrets(&cluster)?;
-    let additions = Additions { hostname: &node.hostname, root_pem, tailscale_key: tailscale_key.as_ref() };
-    let config = BaseConfig::from_store(base).render(&additions);
+    let tailscale = tailscale_key.as_ref().map(|key| Tailscale { auth_key: Some(key), ..Tailscale::default() });
+    let additions = Additions { root_pem: Some(root_pem), tailscale, ..Additions::named(&node.hostname) };
+    // Nothing is used up by a config that can't be made: the transaction is taken back, and the node asks again. The error quotes no secret.
+    let config = BaseConfig::from_store(base).render(&additions).map_err(|error| gone("machine config", error.to_string()))?;
     let digest = Digest::of(config.expose());
     let actor = Actor::Node(node.id);
     if inventory::step(tx, &actor, &node, Trigger::Configure, "its machine config was handed out", now)?.is_err() {

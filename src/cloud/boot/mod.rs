@@ -29,7 +29,7 @@ use crate::cloud::config::BootPlane;
 use crate::cloud::state::CloudState;
 use crate::cloud::store::{NewEvent, StoreError};
 
-pub use script::{KERNEL_COMMAND_LINE_LIMIT, kernel_command_line};
+pub use script::kernel_command_line;
 
 /// What the boot plane works with.
 pub struct BootService {

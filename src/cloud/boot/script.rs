@@ -20,9 +20,6 @@ use crate::cloud::store::{Cluster, LocalBoot};
 use crate::secret::Secret;
 use crate::wire::{Capability, Digest};
 
-/// Boot loaders cut a longer kernel command line silently.
-pub const KERNEL_COMMAND_LINE_LIMIT: usize = 2048;
-
 pub(super) async fn serve(
     State(service): State<Arc<BootService>>,
     Extension(channel): Extension<Channel>,
@@ -203,7 +200,7 @@ mod tests {
         let line =
             kernel_command_line("talos.platform=metal slab_nomerge pti=on", "https://boot.example.com", &made.root.certificate, &token);
         let line = line.expose_str().unwrap();
-        assert!(line.len() < KERNEL_COMMAND_LINE_LIMIT, "{}", line.len());
+        assert!(line.len() < crate::cloud::machine_config::kernel_arguments::LIMIT, "{}", line.len());
         let early = line.split("talos.config.early=").nth(1).unwrap();
         let document = zstd::bulk::decompress(&BASE64.decode(early.as_bytes()).unwrap(), 4096).unwrap();
         assert_eq!(document, trusted_roots(&made.root.certificate).as_bytes());

@@ -22,7 +22,8 @@ use crate::secret::Secret;
 use crate::wire::{BootId, MacAddr, Nonce, SystemUuid, Ticket};
 
 const MAC: MacAddr = MacAddr([0x52, 0x54, 0, 0, 0, 1]);
-const BASE: &str = "version: v1alpha1\nmachine:\n  type: worker\n  install: {disk: /dev/vda}\n";
+const BASE: &str = "version: v1alpha1\nmachine:\n  type: worker\n  ca: {crt: Q0E=}\n  install: {disk: /dev/vda}\ncluster:\n  controlPlane: {endpoint: \
+                    \"https://100.64.0.10:6443\"}\n";
 
 /// Every test runs on both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

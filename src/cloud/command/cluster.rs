@@ -7,9 +7,10 @@ use serde_json::json;
 use super::{Output, table};
 use crate::clock;
 use crate::cloud::actor::Actor;
-use crate::cloud::boot::{KERNEL_COMMAND_LINE_LIMIT, kernel_command_line};
+use crate::cloud::boot::kernel_command_line;
 use crate::cloud::config::CloudConfig;
 use crate::cloud::machine_config::BaseConfig;
+use crate::cloud::machine_config::kernel_arguments::{self, Part};
 use crate::cloud::state::CloudState;
 use crate::cloud::store::{Asset, NewCluster, StoreError};
 use crate::command_line::say;
@@ -67,9 +68,7 @@ impl Add {
         let tailscale_key = self.tailscale_auth_key_file.as_deref().map(read_tailscale_key).transpose()?;
         let machine_config = Secret::new(read(&self.machine_config, "machine config")?);
         BaseConfig::parse(machine_config.clone(), tailscale_key.is_some()).map_err(|error| {
-            Failure::new(format!("cannot use the machine config `{}`", self.machine_config.display()))
-                .cause(&error)
-                .hint("take `worker.yaml` as `talosctl gen config` writes it, and leave out the documents that Fairlead adds")
+            Failure::new(format!("cannot use the machine config `{}`", self.machine_config.display())).cause(&error).hint(error.hint())
         })?;
         let kernel_args = self.kernel_arguments(config, state)?;
 
@@ -101,30 +100,10 @@ impl Add {
                 .map_err(|_| Failure::new(format!("`{}` is not text", path.display())).hint("write the kernel arguments on one line"))?,
             (None, None) => String::new(),
         };
-        let arguments: Vec<&str> = text.split_whitespace().collect();
-        for argument in &arguments {
-            let ours = argument.starts_with("talos.config");
-            // iPXE would expand `${…}`, and a lone `||`, `&&`, `;` or `#…` means something to it.
-            let unsafe_for_ipxe = argument.contains("${") || argument.starts_with('#') || matches!(*argument, "||" | "&&" | ";");
-            if ours || unsafe_for_ipxe || !argument.bytes().all(|byte| byte.is_ascii_graphic()) {
-                let why = if ours { "Fairlead sets it for each node" } else { "it can't pass through an iPXE script" };
-                return Err(Failure::new(format!("cannot use the kernel argument `{argument}`")).because(why).hint("leave it out"));
-            }
-        }
-        let text = arguments.join(" ");
         let token = Secret::from("x".repeat(32));
-        let line = kernel_command_line(&text, config.boot_plane.url.as_str(), &state.authority.root_pem(), &token);
-        let length = line.expose().len();
-        if length >= KERNEL_COMMAND_LINE_LIMIT {
-            return Err(Failure::new(format!("the kernel command line would be {length} octets long"))
-                .because(format!(
-                    "boot loaders cut it silently at {KERNEL_COMMAND_LINE_LIMIT}; the release's arguments take {}, Fairlead's {}",
-                    text.len(),
-                    length.saturating_sub(text.len())
-                ))
-                .hint("leave out kernel arguments that the machines do not need"));
-        }
-        Ok(text)
+        let ours = kernel_command_line("", config.boot_plane.url.as_str(), &state.authority.root_pem(), &token);
+        kernel_arguments::assemble(&[Part { whose: "the release", arguments: &text }], ours.expose().len())
+            .map_err(|error| Failure::new("cannot use the kernel arguments").cause(&error).hint("leave out what the machines do not need"))
     }
 }
 

@@ -3,6 +3,7 @@
 mod audit;
 mod class;
 mod cluster;
+mod config;
 mod node;
 mod session;
 mod site;
@@ -61,6 +62,9 @@ enum Command {
     /// Clusters: what nodes become members of
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
+    /// Machine configs: render them from files, look at them, compare them
+    #[command(subcommand)]
+    Config(Box<config::ConfigCommand>),
     /// Sites: where nodes are, each with an edge box
     #[command(subcommand)]
     Site(site::SiteCommand),
@@ -139,6 +143,7 @@ impl CloudArguments {
             Command::Serve => run_serve(load()?),
             Command::Check => check(&load()?),
             Command::Cluster(command) => command.run(&load()?, &open()?),
+            Command::Config(command) => command.run(),
             Command::Site(command) => command.run(&load()?, &open()?),
             Command::Node(command) => command.run(&open()?),
             Command::Class(command) => command.run(&open()?),
