@@ -58,9 +58,13 @@ impl Cloud {
             folder.join("state").display()
         );
         std::fs::write(&path, text).unwrap();
-        for (name, contents) in
-            [("kernel", "k"), ("worker.yaml", "version: v1alpha1\nmachine:\n  type: worker\n  install: {disk: /dev/vda}\n")]
-        {
+        for (name, contents) in [
+            ("kernel", "k"),
+            (
+                "worker.yaml",
+                "version: v1alpha1\nmachine:\n  type: worker\n  token: t\n  ca: {crt: Q0E=}\n  install: {disk: /dev/vda}\ncluster:\n  controlPlane: {endpoint: \"https://100.64.0.10:6443\"}\n",
+            ),
+        ] {
             std::fs::write(folder.join(name), contents).unwrap();
         }
         let config = CloudConfig::load(&path).unwrap();

@@ -97,12 +97,6 @@ impl Plan {
         self.contract
     }
 
-    /// The documents before anything that differs by node.
-    #[must_use]
-    pub fn shared(&self) -> &[Node] {
-        &self.merged
-    }
-
     /// The config of one node.
     ///
     /// # Errors

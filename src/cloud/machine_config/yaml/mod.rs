@@ -8,7 +8,6 @@ mod read;
 mod resolve;
 mod write;
 
-use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -259,19 +258,6 @@ impl Node {
     pub fn resolve(&self) -> Option<Resolved> {
         self.as_scalar().map(|scalar| resolve::resolve(scalar, self.tag.as_ref().map(Text::as_str)))
     }
-
-    /// The same tree with all of it at one place.
-    pub fn set_place(&mut self, place: Place) {
-        self.place = place;
-        match &mut self.value {
-            Value::Scalar(_) => {}
-            Value::Sequence(sequence) => sequence.items.iter_mut().for_each(|item| item.set_place(place)),
-            Value::Mapping(mapping) => mapping.entries.iter_mut().for_each(|entry| {
-                entry.key.set_place(place);
-                entry.value.set_place(place);
-            }),
-        }
-    }
 }
 
 /// Trees are equal when they mean the same to whoever reads them without knowing what is wanted: the order of keys, styles and places
@@ -326,12 +312,6 @@ impl Mapping {
             None => self.entries.push(Entry { key: Node::string(key, value.place), value }),
         }
     }
-}
-
-/// Writes a tree for a test or an error about a scalar that is no secret.
-#[must_use]
-pub fn one_line(text: &str) -> Cow<'_, str> {
-    if text.contains(['\n', '\r']) { Cow::Owned(text.replace(['\n', '\r'], " ")) } else { Cow::Borrowed(text) }
 }
 
 #[cfg(test)]

@@ -60,8 +60,8 @@ pub enum YamlErrorKind {
         /// The line of the first.
         first: u32,
     },
-    /// A key that is no scalar.
-    #[error("a key is a list or a mapping")]
+    /// A key that is no text.
+    #[error("a key is empty, a list or a mapping")]
     KeyNotScalar,
     /// `<<` with something that can't be merged.
     #[error("`<<` needs a mapping, or a list of mappings")]
@@ -218,7 +218,7 @@ impl<'a> Reader<'a> {
                 break;
             }
             let key = self.node(event, span, depth)?;
-            let Some(scalar) = key.as_scalar() else {
+            let Some(scalar) = key.as_scalar().filter(|scalar| scalar.style() != Style::Plain || !scalar.value().is_empty()) else {
                 return Err(YamlError { place: key.place, kind: YamlErrorKind::KeyNotScalar });
             };
             let is_merge = scalar.style() == Style::Plain && scalar.value() == "<<" && key.tag.is_none();

@@ -137,6 +137,7 @@ fn a_key_twice_is_refused_with_both_lines() {
     let many: String = (0..100).map(|key| format!("k{key}: 1\n")).collect();
     assert_eq!(refusal(&format!("{many}k7: 2\n")), (101, "the key `k7` is there twice, first on line 8".to_owned()));
     assert!(refusal("a: {b: 1, 'b': 2}\n").1.contains("twice"));
+    assert!(refusal("a:\n  : 1\n").1.contains("a key is empty"));
 }
 
 #[test]

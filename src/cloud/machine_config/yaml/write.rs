@@ -83,7 +83,6 @@ impl Writer {
                 // A key is written on one line.
                 Style::Literal | Style::Folded => self.line.push_str(&double_quoted(scalar.value())),
                 _ if scalar.written().contains('\n') => self.line.push_str(&double_quoted(scalar.value())),
-                Style::Plain if scalar.value().is_empty() => self.line.push_str("null"),
                 _ => self.line.push_str(scalar.written()),
             }
         }
