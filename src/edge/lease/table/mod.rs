@@ -129,6 +129,13 @@ impl LeaseTable {
                 self.expiry.push(slot.queued, number);
             }
         }
+        // An address that nobody can be given any more, or only by a reservation, is not to be taken back from this client for another one.
+        let is_given_up =
+            |address: &Ipv4Addr| !self.places.is_dynamic(*address) && self.offers.at(*address).is_some_and(|offer| !offer.known);
+        let given_up: Vec<Ipv4Addr> = self.offers.addresses().filter(is_given_up).collect();
+        for address in given_up {
+            self.offers.remove(address);
+        }
         for address in self.offers.addresses().chain(self.probed.addresses_in_use()) {
             self.places.set_vacant(address, false);
         }

@@ -383,6 +383,19 @@ fn a_new_shape_keeps_records_and_offers() {
 }
 
 #[test]
+fn an_offered_address_that_is_reserved_since_is_not_taken_back_for_another_client() {
+    let mut table = table(3);
+    assert_eq!(lease(&mut table, 1, at(0)), Some(address(1)));
+    table.put(record(1, address(1), LeaseState::Declined, at(0), 24 * HOUR));
+    assert_eq!(table.offer(at(1), &client(2), None, None).address(), Some(address(2)));
+    table.reshape(&[AddressRange::new(address(1), address(3)).unwrap()], &[], HashSet::from([address(2)]));
+    assert_eq!(table.offer(at(2), &client(3), None, None).address(), Some(address(3)));
+    // Client 1 is known: it gets what was offered to a client that is not, and not the reservation.
+    assert_eq!(table.offer(at(3), &client(1), None, None).address(), Some(address(3)));
+    assert_eq!(table.offer(at(4), &client(9), Some(address(2)), None).address(), Some(address(2)));
+}
+
+#[test]
 fn reclaims_in_the_exact_order_of_ends_whatever_was_renewed_and_released() {
     let mut state = 99_u64;
     let mut table = table(200);
