@@ -244,9 +244,8 @@ impl Agreed {
     }
 }
 
-/// Writes a DATA packet into `datagram`, whose old content goes; its memory is used again.
+/// Adds a DATA packet to the end of `datagram`.
 pub fn write_data(datagram: &mut Vec<u8>, number: u16, content: &[u8]) {
-    datagram.clear();
     datagram.extend_from_slice(&DATA.to_be_bytes());
     datagram.extend_from_slice(&number.to_be_bytes());
     datagram.extend_from_slice(content);

@@ -26,6 +26,20 @@ pub struct Reception {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TransferId(u64);
 
+impl TransferId {
+    /// A number for it, from zero up.
+    #[must_use]
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+
+    /// The transfer with that number.
+    #[must_use]
+    pub const fn from_number(number: u64) -> Self {
+        Self(number)
+    }
+}
+
 type Reader = (Ipv4Addr, SocketAddrV4);
 
 #[derive(Debug)]

@@ -212,8 +212,10 @@ impl Transfer {
         }
     }
 
-    /// Writes the next datagram that is to be sent into `datagram`, whose memory is used again; `false` when there is none for now.
-    pub fn poll_transmit(&mut self, now: Timestamp, datagram: &mut Vec<u8>) -> bool {
+    /// Adds the next datagram that is to be sent to the end of `datagrams`; `false` when there is none for now.
+    ///
+    /// Those that follow each other without a [`handle`](Self::handle) between them are as long as the first, and only the last may be shorter.
+    pub fn poll_transmit(&mut self, now: Timestamp, datagrams: &mut Vec<u8>) -> bool {
         if self.ending.is_some() {
             return false;
         }
@@ -221,8 +223,7 @@ impl Transfer {
             if !std::mem::take(&mut self.oack_due) {
                 return false;
             }
-            datagram.clear();
-            datagram.extend_from_slice(oack);
+            datagrams.extend_from_slice(oack);
         } else {
             let end_of_window = self.acked.saturating_add(self.window).min(self.blocks);
             if self.next > end_of_window {
@@ -230,7 +231,7 @@ impl Transfer {
             }
             #[expect(clippy::cast_possible_truncation, reason = "numbers in packets are modulo 65536")]
             let number = self.next as u16;
-            write_data(datagram, number, self.block(self.next));
+            write_data(datagrams, number, self.block(self.next));
             if self.next > self.highest {
                 self.highest = self.next;
                 if self.next == self.acked.saturating_add(1) && self.retries == 0 {
@@ -354,6 +355,7 @@ mod tests {
         let mut all = Vec::new();
         let mut datagram = Vec::new();
         while transfer.poll_transmit(now, &mut datagram) {
+            let datagram = std::mem::take(&mut datagram);
             all.push(match datagram[1] {
                 6 => String::from_utf8_lossy(&datagram[2..]).replace('\0', " ").trim().to_owned(),
                 3 => format!("{}:{}", u16::from_be_bytes([datagram[2], datagram[3]]), datagram.len() - 4),
