@@ -29,7 +29,7 @@ DURATION ?= 3600
 KILLS ?= 200
 
 .PHONY: crash fuzz fuzz-smoke
-.PHONY: help demo build test check bench-dhcp install-build install-check install-lab format lint lint-scripts dependencies unit whole
+.PHONY: help demo build test check bench-dhcp bench-delivery install-build install-check install-lab format lint lint-scripts dependencies unit whole
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,13 @@ bench-dhcp: install-lab ## Measure DHCP beside Kea and dnsmasq: QUICK=1, FIGURES
 	@$(cargo) bench --locked --no-run --quiet --bench dhcp
 	$(call step,DHCP$(,) some ten minutes)
 	@$(cargo) bench --locked --quiet --bench dhcp -- $(FIGURES)
+
+bench-delivery: install-lab ## Measure TFTP beside tftpd-hpa, dnsmasq and the tftpd crate: QUICK=1, FIGURES="tftp_mib"
+	$(call step,build$(,) some minutes the first time)
+	@tools/install build bench
+	@$(cargo) bench --locked --no-run --quiet --bench delivery
+	$(call step,delivery$(,) some minutes)
+	@TFTPD="$$(tools/install --tftpd)" $(cargo) bench --locked --quiet --bench delivery -- $(FIGURES)
 
 install-build:
 	$(call step,what building needs)
