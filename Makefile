@@ -32,7 +32,7 @@ KILLS ?= 200
 RACES ?= 1000
 
 .PHONY: races crash fuzz fuzz-smoke
-.PHONY: help demo build test check bench-dhcp bench-cloud install-build install-check install-lab install-bench format lint lint-scripts dependencies unit whole
+.PHONY: help demo build test check bench-dhcp bench-delivery bench-cloud install-build install-check install-lab install-bench format lint lint-scripts dependencies unit whole
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,12 @@ bench-dhcp: install-lab ## Measure DHCP beside Kea and dnsmasq: QUICK=1, FIGURES
 	@$(cargo) bench --locked --no-run --quiet --bench dhcp
 	$(call step,DHCP$(,) some ten minutes)
 	@$(cargo) bench --locked --quiet --bench dhcp -- $(FIGURES)
+
+bench-delivery: install-bench ## Measure TFTP beside tftpd-hpa, dnsmasq and the tftpd crate: QUICK=1, FIGURES="tftp_mib"
+	$(call step,build$(,) some minutes the first time)
+	@$(cargo) bench --locked --no-run --quiet --bench delivery
+	$(call step,delivery$(,) some minutes)
+	@TFTPD="$$(tools/install --tftpd)" $(cargo) bench --locked --quiet --bench delivery -- $(FIGURES)
 
 bench-cloud: install-bench ## Measure the cloud beside nginx: QUICK=1
 	$(call step,build$(,) some minutes the first time)

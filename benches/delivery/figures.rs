@@ -8,12 +8,13 @@ use fairlead::failure::{Failure, Result};
 
 use super::reader::{self, Taken, Wish};
 use super::server::{Kind, Yard};
+use super::site::reader;
 
 const FILE: &str = "initramfs";
 const KINDS: [Kind; 4] = [Kind::TftpdHpa, Kind::Dnsmasq, Kind::Tftpd, Kind::Ours];
 /// Debian 12's dnsmasq has no windows.
 const KINDS_WITH_WINDOWS: [Kind; 2] = [Kind::Tftpd, Kind::Ours];
-const READERS: usize = 100;
+const READERS: u8 = 100;
 
 pub(crate) struct Bench {
     yard: Yard,
@@ -59,7 +60,7 @@ impl Bench {
     }
 
     const fn rounds(&self) -> usize {
-        if self.quick { 2 } else { 5 }
+        if self.quick { 2 } else { 3 }
     }
 
     /// One reader. Rounds are interleaved, and the best of each server counts: what disturbs a round is the machine.
@@ -72,7 +73,7 @@ impl Bench {
             for (kind, best) in &mut best {
                 let folder = self.folder(*kind);
                 let server = self.yard.start(*kind, &folder, FILE, &content)?;
-                let Taken { size: taken, time, stalls } = self.yard.site.as_reader(|| reader::read(FILE, wish))?;
+                let Taken { size: taken, time, stalls } = self.yard.site.as_reader(|| reader::read(reader(1), FILE, wish))?;
                 drop(server);
                 if usize::try_from(taken) != Ok(size) {
                     return Err(Failure::new(format!("{kind} sent {taken} octets of {size}")));
@@ -94,23 +95,25 @@ impl Bench {
             for ((kind, best), (_, memory)) in times.iter_mut().zip(&mut memories) {
                 let folder = self.folder(*kind);
                 let server = self.yard.start(*kind, &folder, FILE, &content)?;
-                let (took, most) = self.yard.site.as_reader(|| {
+                let (took, most, stalls) = self.yard.site.as_reader(|| {
                     let begun = Instant::now();
                     thread::scope(|scope| {
                         let wish = Wish { block_size: 1428, window: 1 };
-                        let readers: Vec<_> = (0..READERS).map(|_| scope.spawn(move || reader::read(FILE, wish))).collect();
+                        let readers: Vec<_> =
+                            (1..=READERS).map(|number| scope.spawn(move || reader::read(reader(number), FILE, wish))).collect();
                         thread::sleep(Duration::from_millis(100));
                         let memory = server.memory();
+                        let mut stalls = 0;
                         for reader in readers {
-                            reader.join().map_err(|_| Failure::new("a reader broke down"))??;
+                            stalls += reader.join().map_err(|_| Failure::new("a reader broke down"))??.stalls;
                         }
-                        memory.map(|memory| (begun.elapsed(), memory))
+                        memory.map(|memory| (begun.elapsed(), memory, stalls))
                     })
                 })?;
                 drop(server);
                 #[expect(clippy::cast_precision_loss, reason = "octets, shown in mebibytes")]
                 let mebibytes = most as f64 / 1_048_576.0;
-                say(&format!("  {READERS} readers: {kind} {:.2} s, {mebibytes:.1} MiB", took.as_secs_f64()))?;
+                say(&format!("  {READERS} readers: {kind} {:.2} s, {stalls} stalls, {mebibytes:.1} MiB", took.as_secs_f64()))?;
                 *best = best.min(took.as_secs_f64());
                 *memory = f64::max(*memory, mebibytes);
             }

@@ -29,13 +29,13 @@ pub(crate) struct Taken {
 
 const STALL: Duration = Duration::from_millis(500);
 
-/// Reads a file to its end.
+/// Reads a file to its end, as the machine with that address.
 ///
 /// # Errors
 /// When the server refuses, agrees to other options, or is silent.
-pub(crate) fn read(file: &str, wish: Wish) -> Result<Taken> {
+pub(crate) fn read(from: Ipv4Addr, file: &str, wish: Wish) -> Result<Taken> {
     let failed = |error: io::Error| Failure::new("the TFTP reader's socket failed").cause(&error);
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).map_err(failed)?;
+    let socket = UdpSocket::bind((from, 0)).map_err(failed)?;
     socket.set_read_timeout(Some(STALL)).map_err(failed)?;
     let mut request = format!("\0\x01{file}\0octet\0blksize\0{}\0", wish.block_size);
     if wish.window > 1 {

@@ -13,7 +13,7 @@ use fairlead_lab::joined_box::JoinedBox;
 use fairlead_lab::process::{Daemon, run};
 
 use super::reader::{self, Wish};
-use super::site::{SERVER, SERVER_INTERFACE, Site};
+use super::site::{SERVER, SERVER_INTERFACE, Site, reader};
 
 /// A server to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +90,8 @@ impl Yard {
                     "--bind-interfaces",
                     "--pid-file=",
                 ]);
-                command.args(["--enable-tftp", "--tftp-max=1000"]);
+                // Its blocks are no longer than its buffer for DNS.
+                command.args(["--enable-tftp", "--tftp-max=1000", "--edns-packet-max=9000"]);
                 command.arg(format!("--interface={SERVER_INTERFACE}")).arg(format!("--tftp-root={root_text}"));
                 command
             }
@@ -111,7 +112,7 @@ impl Yard {
         let daemon = Daemon::start(&kind.to_string(), &mut command, &log)?;
         let begun = Instant::now();
         loop {
-            let answered = self.site.as_reader(|| reader::read(file, Wish { block_size: 8192, window: 1 }));
+            let answered = self.site.as_reader(|| reader::read(reader(1), file, Wish { block_size: 8192, window: 1 }));
             match answered {
                 Ok(_) => return Ok(Running(daemon)),
                 Err(failure) if begun.elapsed() > Duration::from_secs(30) => {

@@ -14,6 +14,11 @@ pub(crate) const SERVER_INTERFACE: &str = "lan0";
 pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const READERS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 
+/// The address of a reader: each machine of a site has its own.
+pub(crate) const fn reader(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 1, 0, number)
+}
+
 pub(crate) struct Site {
     servers: Namespace,
     readers: Namespace,
@@ -25,6 +30,7 @@ impl Site {
         servers.connect(SERVER_INTERFACE, &readers, "lan1")?;
         servers.configure(&format!("addr add {SERVER}/8 dev {SERVER_INTERFACE}"))?;
         readers.configure(&format!("addr add {READERS}/8 dev lan1"))?;
+        readers.configure("route add local 10.1.0.0/16 dev lo")?;
         servers.configure(&format!("link set {SERVER_INTERFACE} mtu 9000"))?;
         readers.configure("link set lan1 mtu 9000")?;
         Ok(Self { servers, readers })

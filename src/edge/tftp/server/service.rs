@@ -1,8 +1,8 @@
 use std::collections::{BTreeSet, HashMap};
+use std::hint;
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -89,8 +89,8 @@ impl Service {
                 Err(error) => return Err(error.into()),
             };
             if count == 0 && awake {
-                // Others may need this processor, the reader among them.
-                thread::yield_now();
+                // Not a yield: that would give the processor away for a whole slice of the scheduler's, which is milliseconds.
+                hint::spin_loop();
                 continue;
             }
             let now = self.now();
