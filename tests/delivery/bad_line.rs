@@ -59,8 +59,6 @@ fn read_over(test: &str, size: usize, harm: Harm) -> usize {
         let output = child.wait_with_output().unwrap();
         let said = [output.stdout, output.stderr].concat();
         let got = std::fs::read(site.folder.join(program)).unwrap_or_default();
-        let took = begun.elapsed().as_secs_f64();
-        println!("{test}: {program} {} octets in at most {took:.1} s, {}", got.len(), output.status);
         if got == content {
             whole += 1;
         } else {

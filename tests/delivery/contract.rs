@@ -27,25 +27,25 @@ enum Asker {
 }
 
 /// A DISCOVER by a relay, which hears the answer on the servers' port.
-fn discover(asker: Asker, arch: u16, number: u8) -> Vec<u8> {
+fn discover(asker: Asker, arch: u8, number: u8) -> Vec<u8> {
     let mut packet = vec![0; 240];
     packet[..8].copy_from_slice(&[1, 1, 6, 1, 7, 7, 7, number]);
     packet[24..28].copy_from_slice(&RELAY.octets());
-    packet[28..34].copy_from_slice(&[2, 0, 0xc0, 0, arch as u8, number]);
+    packet[28..34].copy_from_slice(&[2, 0, 0xc0, 0, arch, number]);
     packet[236..].copy_from_slice(&[99, 130, 83, 99]);
     let class = match asker {
         Asker::Http => format!("HTTPClient:Arch:{arch:05}:UNDI:003001"),
         Asker::Pxe | Asker::Ipxe | Asker::OldIpxe => format!("PXEClient:Arch:{arch:05}:UNDI:003016"),
     };
     let mut option = |code: u8, value: &[u8]| {
-        packet.extend([code, value.len() as u8]);
+        packet.extend([code, u8::try_from(value.len()).unwrap()]);
         packet.extend(value);
     };
     option(53, &[1]);
     option(55, &[1, 3, 6, 66, 67]);
     option(57, &1472_u16.to_be_bytes());
     option(60, class.as_bytes());
-    option(93, &arch.to_be_bytes());
+    option(93, &[0, arch]);
     match asker {
         Asker::Ipxe => {
             option(77, b"iPXE");
@@ -112,7 +112,7 @@ fn every_file_that_dhcp_names_is_there_over_tftp_and_http() {
     let named = clients.within(|| Ok(names())).unwrap();
     // Those of the table, and of no other architecture of IANA's list.
     let with_file: Vec<u16> = BootFiles::default().iter().map(|(arch, _)| arch.0).collect();
-    let seen: Vec<u16> = named.keys().copied().collect();
+    let seen: Vec<u16> = named.keys().map(|arch| u16::from(*arch)).collect();
     assert_eq!(seen, with_file);
 
     let sealed = sealed_files(state);
@@ -140,17 +140,17 @@ fn every_file_that_dhcp_names_is_there_over_tftp_and_http() {
 }
 
 /// What each architecture is named, by all who may ask.
-fn names() -> BTreeMap<u16, Vec<String>> {
+fn names() -> BTreeMap<u8, Vec<String>> {
     let socket = UdpSocket::bind(SocketAddrV4::new(RELAY, 67)).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    let mut named: BTreeMap<u16, Vec<String>> = BTreeMap::new();
+    let mut named: BTreeMap<u8, Vec<String>> = BTreeMap::new();
     for arch in 0..=41 {
-        for (number, asker) in [Asker::Pxe, Asker::Http, Asker::Ipxe, Asker::OldIpxe].into_iter().enumerate() {
+        for (number, asker) in [(1, Asker::Pxe), (2, Asker::Http), (3, Asker::Ipxe), (4, Asker::OldIpxe)] {
             // HTTP firmware and PXE firmware have numbers of their own.
-            if ClientArch(arch).boots_from_http() != matches!(asker, Asker::Http) {
+            if ClientArch(u16::from(arch)).boots_from_http() != matches!(asker, Asker::Http) {
                 continue;
             }
-            let request = discover(asker, arch, number as u8);
+            let request = discover(asker, arch, number);
             socket.send_to(&request, SocketAddrV4::new(SERVER, 67)).unwrap();
             let mut answer = [0; 1500];
             let length = loop {
