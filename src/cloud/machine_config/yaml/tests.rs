@@ -67,6 +67,7 @@ fn what_is_written_reads_as_the_same() {
         "\"a b\": 1\n? |\n  block key\n: 2\n",
         "a: {b: [{c: \"x\n  y\"}]}\n",
         "a: |\r\n  x\r\n  y\r\nb: >\r\n  x\r\n  y\r\n",
+        "a: [!x ]\nb: {c: !y , d: [!z , e]}\n",
         "a: http://x:80/#y\nb: x#y\nc: 'a # b'\n",
     ] {
         let first = parse(text);

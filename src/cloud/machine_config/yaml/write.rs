@@ -253,8 +253,9 @@ impl Writer {
 const STEP: usize = 4;
 const INDICATOR: &str = "4";
 
+/// Whether nothing would stand between brackets. A tag is something, and with it `null` would be a text.
 fn empty_plain(node: &Node) -> bool {
-    node.as_scalar().is_some_and(|scalar| scalar.style() == Style::Plain && scalar.value().is_empty())
+    node.tag.is_none() && node.as_scalar().is_some_and(|scalar| scalar.style() == Style::Plain && scalar.value().is_empty())
 }
 
 /// Whether it is written over lines of its own: it is not empty, and was read so or holds what brackets can't.
