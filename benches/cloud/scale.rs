@@ -81,7 +81,7 @@ fn fill(is_sqlite: bool, first: u32, last: u32, sites: u32) -> String {
          VALUES ('storage', '', '', 'R7*', '', '', '{{}}', 1) ON CONFLICT DO NOTHING;\n\
          INSERT INTO node (site, mac, uuid, code, state, reason, hostname, serial, product, local_boot, first_seen, changed_at, vendor, arch, \
          last_seen, held, let_in_at) SELECT 2 + i % {sites}, {octets}, {uuid}, 'C' || i, \
-         CASE i % 50 WHEN 0 THEN 'pending' WHEN 1 THEN 'rearmed' ELSE 'joined' END, 'why', 'h-' || i, 'S' || i, 'R' || (600 + i % 200), \
+         CASE (i / 7) % 50 WHEN 0 THEN 'pending' WHEN 1 THEN 'rearmed' ELSE 'joined' END, 'why', 'h-' || i, 'S' || i, 'R' || (600 + (i / 11) % 200), \
          'auto', 1, 1, 'Dell Inc.', 'x86_64', 1, 0, 0 FROM {nodes_series};\n\
          INSERT INTO node_mac (mac, node, first_seen) SELECT mac, id, 1 FROM node WHERE code LIKE 'C%' ON CONFLICT DO NOTHING;",
         sites_series = series(1, sites),
