@@ -115,7 +115,7 @@ pub struct Outgoing {
 /// When a datagram's turn to leave is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
-    /// An offer to a client that has no lease here: after all others, and not before earlier ones were taken.
+    /// An offer to a client that has neither lease nor reservation here: after all others, and not before earlier ones were taken.
     FirstOffer,
     /// An acknowledgement: its client has taken an offer, or has its address already.
     Acknowledgement,

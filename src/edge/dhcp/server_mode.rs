@@ -63,8 +63,7 @@ impl Engine {
         let boot = self.boot_answer(exchange, &place.levels, false).ok();
         let reply = promise(MessageType::Offer, exchange, &place, address, &times, boot.as_ref());
         let mut offer = outgoing(exchange, &reply, client_destination(exchange, address));
-        let is_known = self.tables.get(place.index).is_some_and(|table| table.record_of(&exchange.request.client).is_some());
-        if !is_known {
+        if self.tables.get(place.index).is_some_and(|table| table.is_first_offer(address)) {
             offer.turn = Turn::FirstOffer;
         }
         Ok(vec![Action::Send(offer)])

@@ -80,6 +80,12 @@ impl LeaseTable {
         self.offers.to(client).is_some()
     }
 
+    /// Whether an address is on offer to a client that has neither a record nor a reservation.
+    #[must_use]
+    pub fn is_first_offer(&self, address: Ipv4Addr) -> bool {
+        self.offers.at(address).is_some_and(|offer| !offer.known)
+    }
+
     /// How many offers to clients without a record are held.
     #[must_use]
     pub const fn half_open(&self) -> usize {

@@ -237,6 +237,7 @@ fn a_reservation_on_offer_is_not_taken_back() {
     let mut table = LeaseTable::new(&[AddressRange::new(address(1), address(2)).unwrap()], &[], reserved);
     assert_eq!(table.offer(at(0), &client(1), Some(address(1)), None), Choice::Address(address(1)));
     assert_eq!(table.offer(at(0), &client(2), None, None), Choice::Address(address(2)));
+    assert!(!table.is_first_offer(address(1)) && table.is_first_offer(address(2)), "it waits behind no flood either");
     assert!(table.give_up_offer() && !table.give_up_offer());
     assert_eq!(table.offer(at(0), &client(3), None, None), Choice::Address(address(2)));
     assert!(!table.is_free_for(at(0), &client(3), address(1)));
